@@ -1,0 +1,198 @@
+package whitelist
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+)
+
+// Merchant is an app that may use the gateway, with all its rules.
+type Merchant struct {
+	// Name of the merchant, unique. It appears in logs and metrics; printable
+	// characters without spaces, at most 64 bytes.
+	Name string
+
+	// Account is the name of the account at the provider that the merchant
+	// uses. It decides nothing here.
+	Account string
+
+	// Tokens are the hashes of the bearer tokens, several while rotating.
+	// See [HashToken] and [ParseTokenHash].
+	Tokens [][32]byte
+
+	// Certificates are TLS client certificates: the fingerprint as
+	// sha256:<hex> over the DER, or a subject alternative name (DNS name, IP
+	// address, URI or email address; whole and exact, DNS names in any letter
+	// case). A pinned certificate is good until it is taken off the list, even
+	// if it has expired or its chain cannot be verified.
+	Certificates []string
+
+	// Users are user ids as Caddy's authentication sets them, exact.
+	Users []string
+
+	// From are the networks that the merchant may call from. The prefixes
+	// 0.0.0.0/0 and ::/0 stand for `anywhere`. See [ParseNetworks].
+	From []netip.Prefix
+
+	// Allow and Deny are the operations that the merchant may and may not
+	// call. Deny wins; what neither names is denied.
+	Allow, Deny []Pattern
+
+	// MaxAmount is the largest amount of one call, inclusive; 0 means no limit.
+	MaxAmount nowpay.Paise
+
+	// StripCredentials tells the gateway to cut username and key out of the
+	// merchant's requests rather than to refuse them. It decides nothing here.
+	StripCredentials bool
+}
+
+// Policy is the rules of all merchants. It is immutable and safe for
+// concurrent use. The zero Policy knows nobody.
+type Policy struct {
+	merchants    []*Merchant
+	tokens       tokenTable
+	certificates map[certificateName]*Merchant
+	users        map[string]*Merchant
+}
+
+// NewPolicy checks the merchants and makes a policy of copies of them. Its
+// errors name the merchant and say what to write. No merchants at all is a
+// policy that refuses everyone.
+func NewPolicy(merchants []Merchant) (*Policy, error) {
+	p := &Policy{
+		certificates: make(map[certificateName]*Merchant),
+		users:        make(map[string]*Merchant),
+	}
+	for i := range merchants {
+		m := merchants[i].clone()
+		if err := m.validate(); err != nil {
+			return nil, err
+		}
+		if err := p.add(m); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// Merchants returns the merchants in the order in which they were given. They
+// belong to the policy and must not be modified.
+func (p *Policy) Merchants() []*Merchant {
+	return slices.Clone(p.merchants)
+}
+
+func (m *Merchant) clone() *Merchant {
+	c := *m
+	c.Tokens = slices.Clone(m.Tokens)
+	c.Certificates = slices.Clone(m.Certificates)
+	c.Users = slices.Clone(m.Users)
+	c.Allow = slices.Clone(m.Allow)
+	c.Deny = slices.Clone(m.Deny)
+	c.From = slices.Clone(m.From)
+	for i, prefix := range c.From {
+		c.From[i] = unmapPrefix(prefix)
+	}
+	return &c
+}
+
+// validate checks what can be said of a merchant without the others.
+func (m *Merchant) validate() error {
+	if err := checkName(m.Name); err != nil {
+		return err
+	}
+	switch {
+	case len(m.Tokens)+len(m.Certificates)+len(m.Users) == 0:
+		return fmt.Errorf("merchant %q cannot be identified: give it a `token`, a `client_cert` or a `user`", m.Name)
+	case len(m.From) == 0:
+		return fmt.Errorf("merchant %q has no `from`: list its addresses, or write `from anywhere`", m.Name)
+	case !allValid(m.From):
+		return fmt.Errorf("merchant %q has an invalid network in `from`: write CIDRs or addresses", m.Name)
+	case len(m.Allow) == 0:
+		return fmt.Errorf("merchant %q has no `allow`: list its operations, such as `allow bank/payout` or `allow bank/*`", m.Name)
+	case slices.Contains(m.Allow, Pattern{}) || slices.Contains(m.Deny, Pattern{}):
+		return fmt.Errorf("merchant %q has an empty operation in `allow` or `deny`: write `group/action` or `group/*`", m.Name)
+	case m.MaxAmount < 0:
+		return fmt.Errorf("merchant %q has a negative `max_amount`: write rupees, such as `max_amount 5000`, or leave it out for no limit", m.Name)
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	unfit := func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) }
+	switch {
+	case name == "":
+		return errors.New("a merchant has no name: write `merchant <name>`")
+	case len(name) > 64:
+		return fmt.Errorf("merchant %q: write a name of at most 64 bytes", name)
+	case !utf8.ValidString(name) || slices.ContainsFunc([]rune(name), unfit):
+		return fmt.Errorf("merchant %q: write a name of printable characters without spaces", name)
+	}
+	return nil
+}
+
+func allValid(networks []netip.Prefix) bool {
+	return !slices.ContainsFunc(networks, func(p netip.Prefix) bool { return !p.IsValid() })
+}
+
+// add enters the merchant with its credentials, each of which must be new.
+func (p *Policy) add(m *Merchant) error {
+	for _, other := range p.merchants {
+		if other.Name == m.Name {
+			return fmt.Errorf("merchant %q is there twice: write one block for it, or give the second another name", m.Name)
+		}
+	}
+	owner := len(p.merchants)
+	p.merchants = append(p.merchants, m)
+	for _, sum := range m.Tokens {
+		if err := p.addToken(sum, owner); err != nil {
+			return err
+		}
+	}
+	for _, s := range m.Certificates {
+		name, err := parseCertificateName(s)
+		if err != nil {
+			return fmt.Errorf("merchant %q: %w", m.Name, err)
+		}
+		if other, taken := p.certificates[name]; taken {
+			return errTaken(m, other, fmt.Sprintf("client certificate %q", s))
+		}
+		p.certificates[name] = m
+	}
+	for _, id := range m.Users {
+		if id == "" {
+			return fmt.Errorf("merchant %q has an empty `user`: write the user id that `authentication` sets", m.Name)
+		}
+		if other, taken := p.users[id]; taken {
+			return errTaken(m, other, fmt.Sprintf("user %q", id))
+		}
+		p.users[id] = m
+	}
+	return nil
+}
+
+func (p *Policy) addToken(sum [32]byte, owner int) error {
+	m := p.merchants[owner]
+	if sum == HashToken("") {
+		return fmt.Errorf("merchant %q has the hash of an empty token: make one with `caddy nowpay token`", m.Name)
+	}
+	for _, entry := range p.tokens {
+		if entry.sum == sum {
+			return errTaken(m, p.merchants[entry.owner], fmt.Sprintf("token sha256:%x…", sum[:4]))
+		}
+	}
+	p.tokens = append(p.tokens, tokenEntry{sum, owner})
+	return nil
+}
+
+// errTaken says that a credential of m is listed a second time.
+func errTaken(m, other *Merchant, credential string) error {
+	if m == other {
+		return fmt.Errorf("merchant %q: %s is listed twice: write it once", m.Name, credential)
+	}
+	return fmt.Errorf("merchant %q: %s belongs to merchant %q already: give each merchant its own", m.Name, credential, other.Name)
+}

@@ -1,0 +1,37 @@
+package whitelist
+
+import "testing"
+
+// The table visits every entry, whatever matched before: if it holds the same
+// hash twice, which NewPolicy refuses, the later entry decides. Time is not
+// measured; that find neither branches on the result of a comparison nor
+// leaves its loop is seen by reading its three lines.
+func TestFindVisitsEveryHash(t *testing.T) {
+	const size = 100
+	for first := range size - 1 {
+		table := make(tokenTable, size)
+		for i := range table {
+			table[i] = tokenEntry{HashToken(string(rune('A' + i))), i}
+		}
+		table[first].sum = HashToken("token")
+		if got := table.find("token"); got != first {
+			t.Fatalf("find = %d, want %d", got, first)
+		}
+		table[size-1].sum = HashToken("token")
+		if got := table.find("token"); got != size-1 {
+			t.Fatalf("find = %d after a match at %d: it did not go on to the last entry", got, first)
+		}
+	}
+}
+
+func TestFindNothing(t *testing.T) {
+	table := tokenTable{{HashToken(""), 0}, {HashToken("token"), 1}, {[32]byte{}, 2}}
+	for _, token := range []string{"", "Token", "token ", "toke", "tokens", "\x00"} {
+		if got := table.find(token); got != -1 {
+			t.Errorf("find(%q) = %d, want -1", token, got)
+		}
+	}
+	if got := (tokenTable)(nil).find("token"); got != -1 {
+		t.Errorf("find in an empty table = %d, want -1", got)
+	}
+}
