@@ -1,0 +1,101 @@
+package egress
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	maxIdle     = 64               // connections
+	maxIdleTime = 30 * time.Second // shorter than what servers usually allow
+	maxAge      = 5 * time.Minute  // so that a name that moves is followed
+)
+
+// pool keeps idle connections, the one used last at the end.
+type pool struct {
+	mu      sync.Mutex
+	idle    []*conn
+	retired []time.Time // by rank: connections opened until then are not used again
+	closed  bool
+}
+
+func newPool(ranks int) *pool { return &pool{retired: make([]time.Time, max(ranks, 1))} }
+
+// get takes the connection used last that is still good; nil if there is none.
+func (p *pool) get(now time.Time) (*conn, error) {
+	p.reap(now)
+	for {
+		c, err := p.pop()
+		if c == nil || c.alive() {
+			return c, err
+		}
+		c.close()
+	}
+}
+
+func (p *pool) pop() (*conn, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, errClosed
+	}
+	last := len(p.idle) - 1
+	if last < 0 {
+		return nil, nil
+	}
+	c := p.idle[last]
+	p.idle = slices.Delete(p.idle, last, last+1)
+	return c, nil
+}
+
+// put keeps c for another exchange. If it reports false, c is still the
+// caller's, to close.
+func (p *pool) put(c *conn, now time.Time) bool {
+	if !canPeek {
+		return false
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.idleSince = now
+	if len(p.idle) >= maxIdle || !p.fit(c, now) {
+		return false
+	}
+	p.idle = append(p.idle, c)
+	return true
+}
+
+// reap closes the idle connections that are not to be used again.
+func (p *pool) reap(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
+		if p.fit(c, now) {
+			return false
+		}
+		c.close()
+		return true
+	})
+}
+
+func (p *pool) fit(c *conn, now time.Time) bool {
+	return !p.closed && now.Sub(c.idleSince) < maxIdleTime && now.Sub(c.opened) < maxAge &&
+		c.opened.After(p.retired[c.rank])
+}
+
+// retire closes the idle connections bound to the local address of that rank,
+// and sees to it that the busy ones, and those being dialled, are not kept.
+func (p *pool) retire(rank int, now time.Time) {
+	p.mu.Lock()
+	p.retired[rank] = now
+	p.mu.Unlock()
+	p.reap(now)
+}
+
+// close closes all idle connections; those put later are refused.
+func (p *pool) close() {
+	p.mu.Lock()
+	p.closed = true
+	p.mu.Unlock()
+	p.reap(time.Time{})
+}
