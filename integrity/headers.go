@@ -1,0 +1,59 @@
+package integrity
+
+import (
+	"mime"
+	"net/http"
+	"strings"
+)
+
+// passedHeaders are the headers of an answer that may be passed on. Each must
+// be one whose every value has been checked. What is left out, and why:
+//
+//   - Nowpay-Gateway-*, Idempotent-Replayed: ours, a merchant relies on them;
+//   - Set-Cookie: a session of ours with Nowpay, none of the merchant's;
+//   - Location, Retry-After, Refresh, Link: would send or send again a request
+//     that may be executed at most once;
+//   - Cache-Control, Expires, ETag, Age: an answer to a POST is nobody's to store;
+//   - Content-Encoding, Content-Length, Digest: say something of the body that
+//     scrubbing makes untrue;
+//   - Date, Server, X-Powered-By and the like: of no use to a merchant.
+var passedHeaders = []string{"Content-Type"}
+
+// passHeaders copies the headers that may be passed on, without values that
+// hold the key.
+func passHeaders(h http.Header, f *finder) http.Header {
+	passed := make(http.Header, len(passedHeaders))
+	for _, name := range passedHeaders {
+		for _, value := range h.Values(name) {
+			if !f.wholeText(value) {
+				passed.Add(name, value)
+			}
+		}
+	}
+	return passed
+}
+
+// isJSON reports whether the answer says that it is JSON in UTF-8, and says so once.
+func isJSON(h http.Header) bool {
+	values := h.Values("Content-Type")
+	if len(values) != 1 {
+		return false
+	}
+	mediaType, params, err := mime.ParseMediaType(values[0])
+	if err != nil || mediaType != "application/json" {
+		return false
+	}
+	charset, ok := params["charset"]
+	return len(params) == 0 || len(params) == 1 && ok && strings.EqualFold(charset, "utf-8")
+}
+
+// isPlain reports whether the body came unencoded, as was asked for.
+func isPlain(h http.Header) bool {
+	switch values := h.Values("Content-Encoding"); len(values) {
+	case 0:
+		return true
+	case 1:
+		return values[0] == "" || strings.EqualFold(values[0], "identity")
+	}
+	return false
+}

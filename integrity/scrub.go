@@ -1,0 +1,69 @@
+package integrity
+
+import (
+	"net/http"
+
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+)
+
+// removed is the JSON text that stands in place of a value with the key in it.
+var removed = []byte(`"[removed]"`)
+
+// scrub replaces every string and number of the body that holds the key. It
+// gives nil if that is not enough: the key is in a name, or parts of it are in
+// several values or in the header. For no body it gives none.
+func scrub(body *nowpay.Body, h http.Header, f *finder) *nowpay.Body {
+	if body == nil {
+		return nil
+	}
+	text := body.ReplaceValues(func(_ string, v nowpay.Value) ([]byte, bool) {
+		return removed, f.wholeText(v.Text)
+	})
+	scrubbed, err := parse(text)
+	if err != nil || f.whole(text) || f.assembled(f.texts(h, scrubbed)) {
+		return nil
+	}
+	return scrubbed
+}
+
+// inAnswer reports whether any part of the answer holds the key, or several
+// parts do together. The body is nil if it could not be parsed.
+func (f *finder) inAnswer(ans Answer, body *nowpay.Body) bool {
+	return f.whole(ans.Body) || f.inAny(f.texts(ans.Header, body))
+}
+
+// texts gives copies of all that header and body say: names and values of the
+// header, strings and numbers of the body.
+func (f *finder) texts(h http.Header, body *nowpay.Body) [][]byte {
+	size := 0
+	for name, values := range h {
+		size += len(name)
+		for _, value := range values {
+			size += len(value)
+		}
+	}
+	if body != nil {
+		size += len(body.Bytes())
+	}
+
+	memory := f.keep(make([]byte, 0, size)) // for all of them; it does not grow
+	all := make([][]byte, 0, 32)
+	add := func(text string) {
+		start := len(memory)
+		memory = append(memory, text...)
+		all = append(all, memory[start:len(memory):len(memory)])
+	}
+	for name, values := range h {
+		add(name)
+		for _, value := range values {
+			add(value)
+		}
+	}
+	if body != nil {
+		body.ReplaceValues(func(_ string, v nowpay.Value) ([]byte, bool) {
+			add(v.Text)
+			return nil, false
+		})
+	}
+	return all
+}
