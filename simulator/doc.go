@@ -1,0 +1,108 @@
+// Package simulator is a Nowpay to develop and test against: the provider's
+// calls, two wallets in a ledger, and every way of misbehaving that a gateway
+// has to live with.
+//
+// It is written from the provider's reference and from what is reported of the
+// platform, and shares no reading of bodies with the gateway: it reads and
+// writes as PHP does, leniently. "1e2" is an amount to it, the last of two equal
+// names wins, and numbers come back as PHP prints them. What it can't know (the
+// exact texts of messages, prices, the time zone) is made up. Nothing in it is
+// meant for production.
+//
+// # The provider
+//
+// [Simulator.Handler] answers POST /api/index.php?route=/api/<group>/<action>
+// with status 200, also when it refuses: a wrong key, a wrong address, a missing
+// field or an empty wallet are {"success":"0","message":…} without ourrequestid.
+// Other methods find no fields, so no key; other paths and unknown routes are an
+// HTML page with status 404. The key is looked at before the address.
+//
+// A transaction debits its wallet when it is created (payouts the AEPS wallet,
+// all else the trade wallet) and credits it again if it fails. A request ID that
+// comes again is executed again, and paid twice, unless the provider is told to
+// refuse it. The ledger ([Simulator.Ledger]) has one entry for each execution.
+//
+// The AEPS queries take forms, everything else JSON. Besides the documented
+// calls these are answered as reported, to try `operation` blocks on:
+// recharge/dorecharge, recharge/history, recharge/mbasicplans, recharge/dthinfo,
+// bank/account_verify, bank/upi_transfer.
+//
+// # Faults
+//
+// A fault is added with [Simulator.AddFault] or over the control API
+// ([Simulator.Control]), for one operation, one request ID, a number of times or
+// a share of the requests. Without access to either, a request chooses its own
+// by any field of the value sim:<kind>, as in "name":"sim:timeout-after-debit".
+// A duration may follow (sim:slow:3s), or anything that makes the value unique
+// (sim:pending:1001, where only the request ID takes text). An unknown kind is
+// refused with a message that says so. In the order of their likely use:
+//
+//	kind                  what happens
+//	success               as without a fault; excepts a request from a later fault
+//	failed                executed, failed, credited again; success "0" with ourrequestid
+//	refused               nothing is created; success "0" without ourrequestid
+//	pending               executed; success "2" for ever, or until SettlePending
+//	pending-then-success  … and becomes success after the delay; no callback
+//	pending-then-failed   … and becomes failed after the delay; no callback
+//	ambiguous             executed; success "1" without rrn, but pending in the books
+//	flipped-final         success, made failed by an operator right after; no callback
+//
+//	wrong-key             refused as if the key were wrong
+//	wrong-ip              refused as if the address were not whitelisted
+//	low-balance           refused as if the wallet were empty
+//	duplicate-refused     a request ID that was executed before is refused
+//	duplicate-accepted    … is executed again, whatever the configuration says
+//
+//	timeout-before-debit  hangs, nothing is executed
+//	timeout-after-debit   executed, then hangs
+//	reset-before          connection reset, nothing is executed
+//	reset-after-debit     executed, then connection reset
+//	close-after-debit     executed, then connection closed without an answer
+//	keepalive-death       answered; the next request on the connection is executed
+//	                      and the connection closed without an answer
+//	slow                  executed, answered after the delay (two seconds)
+//	truncated             executed; half of the body, then the connection closes
+//
+//	http-500              executed; status 500 and HTML
+//	redirect              executed; 302 to /elsewhere
+//	redirect-307          executed; 307 to the same URL: following it pays again
+//	gzip                  executed; compressed, whatever was asked for
+//	wrong-content-type    executed; JSON as text/html
+//	reserved-headers      executed; Set-Cookie and the gateway's own headers
+//
+//	junk-before-json      executed; a debug object stands in front of the answer
+//	html-warning          executed; an HTML warning stands in front of the answer
+//	too-large             executed; an answer of two MiB
+//	deep-json             executed; 100 arrays in each other
+//	duplicate-names       executed; success twice, the first is "0"
+//	success-as-number     executed; success is a number
+//	unknown-success       executed; success is "7"
+//	id-collision          executed under the ourrequestid of the transaction before
+//	other-id              executed; another yourrequestid in the answer
+//	other-amount          executed; another amount in the answer
+//	no-provider-id        executed; no ourrequestid in the answer
+//	history-empty         the status query finds nothing
+//	history-prefix        the status query finds all transactions of the day
+//
+//	key-echo              executed; the key in the message as it is
+//	key-echo-base64       … as base64 of username:key
+//	key-echo-base64url    … in URL-safe base64
+//	key-echo-hex          … in hex
+//	key-echo-url          … percent-encoded
+//	key-echo-json         … in \u escapes
+//	key-echo-header       … in a header
+//	key-echo-split        … in halves over two headers
+//
+// "Executed" is meant of calls that create a transaction; the others are
+// answered in the same way. Faults of the wire act in HTTP/1.1, where the
+// connection is the request's own; in HTTP/2 the stream is aborted instead.
+//
+// # Invariants
+//
+// What is in the wallets is what was there at the start, less amount and
+// surcharge of every entry that did not fail. The same seed, clock and order of
+// requests give the same answers, byte for byte. No key that was ever valid is
+// in [Simulator.Requests], [Simulator.Ledger] or an answer of the control API. No
+// goroutine is started: a request that hangs ends with its client, or with
+// [Simulator.Close].
+package simulator

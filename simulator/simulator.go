@@ -1,0 +1,191 @@
+package simulator
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+)
+
+// defaultBalance is what a wallet starts with.
+const defaultBalance nowpay.Paise = 100_000_00
+
+// Credential is a username and a key that belong together.
+type Credential struct {
+	Username string `json:"username"`
+	Key      string `json:"key"`
+}
+
+// Config says how the provider begins. It is not changed, and must not be
+// changed after New.
+type Config struct {
+	// Username and Key are what the partner must send. Both are required.
+	Username, Key string
+	// AllowedIPs are the partner's whitelisted addresses. Empty: any.
+	AllowedIPs []netip.Prefix
+	// TradeBalance and AEPSBalance are what is in the wallets at the start.
+	// 0: 100000.00 rupees. For an empty wallet use the fault LowBalance.
+	TradeBalance, AEPSBalance nowpay.Paise
+	// Surcharge is debited on top of each amount, apart from it. Default 0.
+	Surcharge nowpay.Paise
+	// RefuseDuplicates refuses a request ID that was executed before. By
+	// default it is executed again: the provider pays twice.
+	RefuseDuplicates bool
+	// Now is the provider's clock. Default: time.Now.
+	Now func() time.Time
+	// Seed decides on ids, references and chances. The same seed, clock and
+	// order of requests give the same answers.
+	Seed uint64
+}
+
+// Simulator is a Nowpay. All its methods are safe for concurrent use.
+type Simulator struct {
+	config Config
+	closed chan struct{}
+	close  func()
+
+	mu          sync.Mutex
+	credentials []Credential
+	keys        []string // all that were ever valid, to be cut out of requests
+	redactor    redactor
+	allowed     []netip.Prefix
+	refuseTwice bool
+	books       *books
+	faults      *faultList
+	requests    ring
+}
+
+// New makes a provider in which nothing has happened yet. It fails without a
+// username or key, and for negative amounts.
+func New(c Config) (*Simulator, error) {
+	if c.Username == "" || c.Key == "" {
+		return nil, errors.New("simulating nowpay: username and key are required")
+	}
+	if c.TradeBalance < 0 || c.AEPSBalance < 0 || c.Surcharge < 0 {
+		return nil, errors.New("simulating nowpay: balances and surcharge must not be negative")
+	}
+	if c.TradeBalance == 0 {
+		c.TradeBalance = defaultBalance
+	}
+	if c.AEPSBalance == 0 {
+		c.AEPSBalance = defaultBalance
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+	c.AllowedIPs = slices.Clone(c.AllowedIPs)
+	s := &Simulator{config: c, closed: make(chan struct{})}
+	s.close = sync.OnceFunc(func() { close(s.closed) })
+	s.Reset()
+	return s, nil
+}
+
+// Handler is the provider's API. It expects a server of its own: some faults
+// take over the connection.
+func (s *Simulator) Handler() http.Handler { return http.HandlerFunc(s.serve) }
+
+// Close ends requests that hang or wait, now and later. It does not wait for
+// them: the server's Shutdown does. It may be called more than once.
+func (s *Simulator) Close() { s.close() }
+
+// Reset brings back what New made: keys, addresses, wallets, and the seed's
+// beginning. Ledger, requests and faults are empty.
+func (s *Simulator) Reset() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.config
+	s.setCredentials(Credential{c.Username, c.Key})
+	s.allowed = c.AllowedIPs
+	s.refuseTwice = c.RefuseDuplicates
+	s.books = newBooks(c)
+	s.faults = newFaultList(c.Seed)
+	s.requests = ring{}
+}
+
+// SetKeys replaces the valid keys of the configured username: several while
+// rotating, none to lock the partner out.
+func (s *Simulator) SetKeys(keys ...string) {
+	credentials := make([]Credential, len(keys))
+	for i, key := range keys {
+		credentials[i] = Credential{s.config.Username, key}
+	}
+	s.SetCredentials(credentials...)
+}
+
+// SetCredentials replaces all valid credentials. A username with the key of
+// another one is refused.
+func (s *Simulator) SetCredentials(credentials ...Credential) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.setCredentials(credentials...)
+}
+
+func (s *Simulator) setCredentials(credentials ...Credential) {
+	s.credentials = slices.Clone(credentials)
+	for _, c := range credentials {
+		if c.Key != "" && !slices.Contains(s.keys, c.Key) {
+			s.keys = append(s.keys, c.Key)
+		}
+	}
+	s.redactor = newRedactor(s.keys...)
+}
+
+// SetAllowedIPs replaces the whitelist of the partner's addresses. None: any.
+func (s *Simulator) SetAllowedIPs(allowed ...netip.Prefix) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.allowed = slices.Clone(allowed)
+}
+
+// SetRefuseDuplicates changes what becomes of a request ID that was executed
+// before.
+func (s *Simulator) SetRefuseDuplicates(refuse bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.refuseTwice = refuse
+}
+
+// Ledger returns a snapshot of the books.
+func (s *Simulator) Ledger() Ledger {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.books.settleDue(s.config.Now())
+	return s.books.snapshot()
+}
+
+// Requests returns the last 10,000 requests that reached the provider, oldest
+// first. Their headers must not be changed.
+func (s *Simulator) Requests() []Request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.requests.all()
+}
+
+// SettlePending makes a pending transaction success or failed, as the bank's
+// late word does. ErrNotFound, or ErrState if it is not pending. Where two
+// transactions share the provider ID, the newer one is meant.
+func (s *Simulator) SettlePending(providerID string, to State) error {
+	return s.byHand(providerID, to, true)
+}
+
+// FlipFinal moves a final transaction to any other state, as operators at the
+// provider do without telling anybody. ErrNotFound, or ErrState if it is
+// pending or in that state already.
+func (s *Simulator) FlipFinal(providerID string, to State) error {
+	return s.byHand(providerID, to, false)
+}
+
+func (s *Simulator) byHand(providerID string, to State, pending bool) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.books.settleDue(s.config.Now())
+	if err := s.books.byHand(providerID, to, pending); err != nil {
+		return fmt.Errorf("transaction %q: %w", providerID, err)
+	}
+	return nil
+}
