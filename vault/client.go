@@ -1,0 +1,147 @@
+package vault
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+)
+
+const (
+	// requestTimeout bounds one exchange with Vault.
+	requestTimeout = 10 * time.Second
+	dialTimeout    = 5 * time.Second
+	// maxAnswer bounds what is read of one answer.
+	maxAnswer       = 1 << 20
+	maxAnswerHeader = 64 << 10
+)
+
+// newClient returns a client that takes nothing from the environment. Its
+// requests are cut off when life ends.
+func newClient(life context.Context, cfg Config) (*api.Client, error) {
+	roots, err := loadRoots(cfg.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	transport := &http.Transport{
+		Proxy:           nil,
+		DialContext:     (&net.Dialer{Timeout: dialTimeout}).DialContext,
+		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		// A request every half minute needs no kept connections. Without them
+		// none is stale after Vault's restart, and none keeps a buffer through
+		// which the key has come.
+		DisableKeepAlives:      true,
+		DisableCompression:     true,
+		TLSHandshakeTimeout:    dialTimeout,
+		MaxResponseHeaderBytes: maxAnswerHeader,
+	}
+	client, err := api.NewClient(&api.Config{
+		Address:          cfg.Address,
+		HttpClient:       &http.Client{Transport: &guard{next: transport, life: life}},
+		Timeout:          requestTimeout,
+		MaxRetries:       0, // the source's own backoff decides
+		DisableRedirects: true,
+	})
+	if err != nil {
+		// It parses VAULT_* variables that it then does not use.
+		return nil, fmt.Errorf("making the client (is a VAULT_ variable of the environment malformed?): %w", err)
+	}
+	client.ClearToken()
+	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
+	client.ClearNamespace()
+	if cfg.Namespace != "" {
+		client.SetNamespace(cfg.Namespace)
+	}
+	client.SetWrappingLookupFunc(func(string, string) string { return "" })
+	return client, nil
+}
+
+func loadRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("reading ca: %w", err)
+	}
+	roots := x509.NewCertPool()
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("reading ca: no certificate in %s", file)
+	}
+	return roots, nil
+}
+
+// guard stands in front of every exchange with Vault, those of the library's
+// LifetimeWatcher included, which take no context: it ends them with the
+// source's life, bounds their answers and lets no redirect through, which could
+// take the token elsewhere.
+type guard struct {
+	next *http.Transport
+	life context.Context
+}
+
+// RoundTrip implements http.RoundTripper.
+func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
+	ctx, cancel := context.WithCancel(req.Context())
+	detach := context.AfterFunc(g.life, cancel)
+	end := func() { detach(); cancel() }
+
+	resp, err := g.next.RoundTrip(req.WithContext(ctx))
+	if err != nil {
+		end()
+		return nil, err
+	}
+	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
+		_ = resp.Body.Close()
+		end()
+		return nil, fmt.Errorf("%w (status %d)", errRedirect, resp.StatusCode)
+	}
+	resp.Body = &guardedBody{ReadCloser: http.MaxBytesReader(nil, resp.Body, maxAnswer), end: end}
+	return resp, nil
+}
+
+// CloseIdleConnections is what http.Client looks for.
+func (g *guard) CloseIdleConnections() { g.next.CloseIdleConnections() }
+
+// guardedBody ends the exchange's context with the body.
+type guardedBody struct {
+	io.ReadCloser
+	end func()
+}
+
+func (b *guardedBody) Close() error {
+	err := b.ReadCloser.Close()
+	b.end()
+	return err
+}
+
+// readAll is io.ReadAll that leaves no copies behind. The caller wipes what it
+// gets.
+func readAll(r io.Reader) ([]byte, error) {
+	buf := make([]byte, 0, 4096)
+	for {
+		if len(buf) == cap(buf) {
+			bigger := make([]byte, len(buf), 2*cap(buf))
+			copy(bigger, buf)
+			clear(buf)
+			buf = bigger
+		}
+		n, err := r.Read(buf[len(buf):cap(buf)])
+		buf = buf[:len(buf)+n]
+		if errors.Is(err, io.EOF) {
+			return buf, nil
+		}
+		if err != nil {
+			clear(buf)
+			return nil, err
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/vault/api"
+
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
+)
+
+const (
+	// fetchTimeout bounds one fetch: login, finding the mount, reading.
+	fetchTimeout = 30 * time.Second
+	// minBackoff and maxBackoff bound the time between fetches that fail.
+	minBackoff = time.Second
+	maxBackoff = 30 * time.Second
+	// minSession is the least time between logins that tokens of a very short
+	// life can cause.
+	minSession = time.Second
+)
+
+// Source keeps a credential from Vault current. Its methods are safe for
+// concurrent use.
+type Source struct {
+	*keeper
+	cfg    Config
+	now    func() time.Time
+	rand   func() float64
+	client *api.Client
+
+	// Of the goroutine (and before it, of Start).
+	session  *session // nil: not logged in
+	failures int      // fetches failed in a row
+}
+
+// New returns a source that has not started. It checks the configuration and
+// reads Config.CAFile; it reaches no network and reads no secret.
+func New(cfg Config, opts Options) (*Source, error) {
+	cfg, opts = cfg.withDefaults(), opts.withDefaults()
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	k := newKeeper(cfg.StaleFor, opts, "source", "vault", "path", cfg.Path, "auth", cfg.Auth.String())
+	client, err := newClient(k.life, cfg)
+	if err != nil {
+		k.end()
+		return nil, err
+	}
+	return &Source{keeper: k, cfg: cfg, now: opts.Now, rand: opts.Rand, client: client}, nil
+}
+
+// Start logs in and fetches the credential, for as long as ctx allows, and then
+// keeps it current in the background until Close. If the first fetch fails, the
+// error says why (it wraps a *StepError), and the background work goes on all
+// the same: the credential is there as soon as Vault gives it. A source can be
+// started once.
+func (s *Source) Start(ctx context.Context) error { return s.start(ctx, s.first, s.run) }
+
+// first is a fetch whose failure is the caller's to report.
+func (s *Source) first(ctx context.Context) error {
+	err := s.refresh(ctx)
+	if err != nil {
+		s.last, _ = s.situation()
+		return err
+	}
+	s.report(ctx)
+	return nil
+}
+
+// run is the goroutine that alone talks to Vault, but for the renewals that it
+// watches over.
+func (s *Source) run(ctx context.Context) {
+	defer s.logout()
+	timer := time.NewTimer(s.delay())
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.session.over():
+			age := s.now().Sub(s.session.since)
+			s.logout()
+			timer.Reset(min(max(minSession-age, 0), minSession))
+		case <-timer.C:
+			_ = s.refresh(ctx) // reported as a change, if it is one
+			if ctx.Err() != nil {
+				return
+			}
+			s.report(ctx)
+			timer.Reset(s.delay())
+		}
+	}
+}
+
+// delay is the time to the next fetch: the configured one, or while fetches
+// fail a shorter one that grows.
+func (s *Source) delay() time.Duration {
+	refresh := time.Duration(float64(s.cfg.Refresh) * (0.9 + 0.2*s.rand()))
+	if s.failures == 0 {
+		return refresh
+	}
+	backoff := maxBackoff
+	if doublings := s.failures - 1; doublings < 5 {
+		backoff = min(minBackoff<<doublings, maxBackoff)
+	}
+	return min(refresh, backoff/2+time.Duration(float64(backoff/2)*s.rand()))
+}
+
+// refresh fetches the credential and stores what came of it.
+func (s *Source) refresh(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
+	defer cancel()
+	c, err := s.fetch(ctx)
+	if err != nil {
+		s.failures++
+	} else {
+		s.failures = 0
+	}
+	s.settle(c, err)
+	return err
+}
+
+// fetch reads the credential, logged in anew if need be. A token that is not
+// good for it (any more) is given up: it may have been revoked, or be older
+// than the policies. If it was an old one, a new one is tried at once.
+func (s *Source) fetch(ctx context.Context) (*secret.Credential, error) {
+	for {
+		fresh := s.session == nil
+		if fresh {
+			if err := s.login(ctx); err != nil {
+				return nil, &StepError{Step: StepLogin, Subject: s.cfg.Auth.String(), Err: err}
+			}
+		}
+		c, err := s.session.kv.read(ctx)
+		if !errors.Is(err, errDenied) {
+			return c, err
+		}
+		s.logout()
+		if fresh {
+			return nil, err
+		}
+	}
+}
+
+// session is the time between one login and the next.
+type session struct {
+	kv      kv
+	since   time.Time
+	watcher *api.LifetimeWatcher // nil: the token does not expire
+	done    chan struct{}        // closed when the watcher has ended
+}
+
+// over returns a channel that is closed when the token cannot be renewed any
+// further and is near its end.
+func (s *session) over() <-chan struct{} {
+	if s == nil {
+		return nil
+	}
+	return s.done
+}
+
+func (s *Source) login(ctx context.Context) error {
+	s.client.ClearToken() // the old one is no part of a login
+	login, err := s.cfg.Auth.login(ctx, s.client)
+	if err != nil {
+		return err
+	}
+	token := login.Auth.ClientToken
+	s.client.SetToken(token)
+	next := &session{
+		kv: kv{
+			client: s.client,
+			token:  token,
+			path:   s.cfg.Path,
+			fields: fields{username: s.cfg.UsernameField, key: s.cfg.KeyField},
+		},
+		since: s.now(),
+	}
+	if login.Auth.LeaseDuration > 0 {
+		// It renews, or where that is not possible waits, until about a third of
+		// the token's life is left.
+		next.watcher, err = s.client.NewLifetimeWatcher(&api.LifetimeWatcherInput{Secret: login})
+		if err != nil {
+			return fmt.Errorf("watching the token's lifetime: %w", err)
+		}
+		next.done = make(chan struct{})
+		go func() {
+			defer close(next.done)
+			next.watcher.Start()
+		}()
+	}
+	s.session = next
+	return nil
+}
+
+// logout forgets the token, and waits for the end of its renewal. Vault lets
+// the token expire.
+func (s *Source) logout() {
+	if s.session == nil {
+		return
+	}
+	if s.session.watcher != nil {
+		s.session.watcher.Stop()
+		<-s.session.done
+	}
+	s.client.ClearToken()
+	s.session = nil
+}
+
+var _ secret.Source = (*Source)(nil)
