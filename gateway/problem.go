@@ -44,7 +44,7 @@ var problems = map[Code]struct {
 	retry  bool
 }{
 	Unauthenticated:       {http.StatusUnauthorized, "The caller is not known.", false},
-	SourceNotAllowed:      {http.StatusForbidden, "This address may not be called from.", false},
+	SourceNotAllowed:      {http.StatusForbidden, "The merchant may not call from this address.", false},
 	OperationNotAllowed:   {http.StatusForbidden, "This operation is not allowed for the merchant.", false},
 	UnknownOperation:      {http.StatusNotFound, "There is no such operation.", false},
 	MethodNotAllowed:      {http.StatusMethodNotAllowed, "The method is not allowed here.", false},

@@ -1,0 +1,147 @@
+package caddymodule
+
+import (
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+)
+
+func init() {
+	httpcaddyfile.RegisterGlobalOption("nowpay", parseApp)
+	// Not RegisterHandlerDirective: it would take a first argument that begins
+	// with a slash for a path matcher, and requests past it would go unanswered.
+	httpcaddyfile.RegisterDirective("nowpay_gateway", parseGateway)
+	httpcaddyfile.RegisterDirectiveOrder("nowpay_gateway", httpcaddyfile.Before, "reverse_proxy")
+}
+
+// parseApp reads the global option `nowpay`.
+func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
+	if existing != nil {
+		d.Next()
+		return nil, d.Err("nowpay is given twice in the global options")
+	}
+	app := new(App)
+	if err := app.UnmarshalCaddyfile(d); err != nil {
+		return nil, err
+	}
+	return httpcaddyfile.App{Name: "nowpay", Value: caddyconfig.JSON(app, nil)}, nil
+}
+
+// parseGateway reads the directive `nowpay_gateway`.
+func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	h.Next() // the directive's name
+	if h.NextArg() {
+		return nil, h.Err("nowpay_gateway takes no argument and no matcher, not even a path: it answers every request; put it into a `handle` block to narrow it down")
+	}
+	if h.NextBlock(0) {
+		return nil, h.Err("nowpay_gateway takes no block: it is configured by `nowpay` in the global options")
+	}
+	return h.NewRoute(nil, new(Handler)), nil
+}
+
+// UnmarshalCaddyfile reads the block of the global option. Lines with several
+// values may be repeated, all others stand once.
+//
+//	nowpay {
+//		account <name> {
+//			secret <source> ...
+//			sign   <scheme>
+//		}
+//		upstream <url> {
+//			local_address <ip>...
+//			addresses     <cidr>...|anywhere
+//			ca            <file>
+//			pin           sha256/<base64>...
+//			timeout       <duration>
+//			max_response  <size>
+//			insecure_http
+//		}
+//		operation <route> {
+//			moves_money   [on|off]
+//			may_cost      [on|off]
+//			encoding      json|form
+//			field         <name> text|digits|alphanumeric|amount [<max bytes>]
+//			field         <name> choice <value>...
+//			optional      <as field>
+//			without       <field>...
+//			request_id    <field> [<answer field>]|none
+//			provider_id   <answer field>|none
+//			amount        <field>|none
+//			scale         0/1/2|0/1|pan
+//			success_needs <answer field>...|none
+//			status        <operation>|none
+//			personal      <field>...
+//		}
+//		merchant <name> {
+//			account     <name>
+//			token       sha256:<hex>...
+//			client_cert <SAN or sha256:<hex>>...
+//			user        <id>...
+//			from        <cidr>...|anywhere
+//			allow       <operation>...
+//			deny        <operation>...
+//			max_amount  <rupees>
+//			strip_credentials
+//		}
+//		max_body <size>
+//	}
+func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
+	d.Next() // the option's name
+	if _, err := values(d, 0, 0); err != nil {
+		return err
+	}
+	return words{
+		"account":   named(&a.Accounts, (*Account).words),
+		"upstream":  a.parseUpstream,
+		"operation": named(&a.Operations, (*Operation).words),
+		"merchant":  named(&a.Merchants, (*Merchant).words),
+		"max_body":  size(&a.MaxBody),
+	}.parse(d, "nowpay")
+}
+
+func (a *Account) words() words {
+	return words{
+		"secret": guest(&a.SecretRaw, "nowpay.secrets", "source"),
+		"sign":   guest(&a.SignRaw, "nowpay.signers", "scheme"),
+	}
+}
+
+func (a *App) parseUpstream(d *caddyfile.Dispenser) error {
+	if a.Upstream != nil {
+		return d.Err("upstream is given twice: there is one provider")
+	}
+	args, err := values(d, 1, 1)
+	if err != nil {
+		return err
+	}
+	u := &Upstream{URL: args[0]}
+	a.Upstream = u
+	return words{
+		"local_address": texts(&u.LocalAddresses),
+		"addresses":     texts(&u.Addresses),
+		"ca":            text(&u.CA),
+		"pin":           texts(&u.Pins),
+		"timeout":       duration(&u.Timeout),
+		"max_response":  size(&u.MaxResponse),
+		"insecure_http": flag(&u.InsecureHTTP),
+	}.parse(d, "upstream")
+}
+
+func (m *Merchant) words() words {
+	return words{
+		"account":           text(&m.Account),
+		"token":             texts(&m.Tokens),
+		"client_cert":       texts(&m.ClientCerts),
+		"user":              texts(&m.Users),
+		"from":              texts(&m.From),
+		"allow":             texts(&m.Allow),
+		"deny":              texts(&m.Deny),
+		"max_amount":        text(&m.MaxAmount),
+		"strip_credentials": flag(&m.StripCredentials),
+	}
+}
+
+// Interface guards
+var (
+	_ caddyfile.Unmarshaler = (*App)(nil)
+)

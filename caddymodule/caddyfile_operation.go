@@ -1,0 +1,75 @@
+package caddymodule
+
+import (
+	"strconv"
+
+	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
+
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+)
+
+func (o *Operation) words() words {
+	return words{
+		"moves_money":   toggle(&o.MovesMoney),
+		"may_cost":      toggle(&o.MayCost),
+		"encoding":      text(&o.Encoding),
+		"field":         o.parseField,
+		"optional":      o.parseField,
+		"without":       texts(&o.Without),
+		"request_id":    o.parseRequestID,
+		"provider_id":   text(&o.ProviderID),
+		"amount":        text(&o.Amount),
+		"scale":         text(&o.Scale),
+		"success_needs": texts(&o.SuccessNeeds),
+		"status":        text(&o.Status),
+		"personal":      texts(&o.Personal),
+	}
+}
+
+// parseField reads `field <name> <format> [<max>]`, `field <name> choice
+// <value>...` and the same with `optional`.
+func (o *Operation) parseField(d *caddyfile.Dispenser) error {
+	kind := d.Val()
+	args, err := values(d, 2, many)
+	if err != nil {
+		return err
+	}
+	field := &Field{Name: args[0], Format: args[1], Optional: kind == "optional"}
+	for _, f := range o.Fields {
+		if f.Name == field.Name {
+			return d.Errf("field %s is given twice in this operation", f.Name)
+		}
+	}
+	rest, choice := args[2:], field.Format == string(nowpay.FormatChoice)
+	switch {
+	case choice && len(rest) == 0:
+		return d.Errf("field %s: choice needs the values to choose from", field.Name)
+	case choice:
+		field.Choices = rest
+	case len(rest) > 1:
+		return d.Errf("field %s: %s takes one more value at most, the largest length in bytes", field.Name, field.Format)
+	case len(rest) == 1:
+		field.Max, err = strconv.Atoi(rest[0])
+		if err != nil || field.Max <= 0 {
+			return d.Errf("field %s: the largest length is a number of bytes above zero, not %q", field.Name, rest[0])
+		}
+	}
+	o.Fields = append(o.Fields, field)
+	return nil
+}
+
+// parseRequestID reads `request_id <field> [<answer field>]`.
+func (o *Operation) parseRequestID(d *caddyfile.Dispenser) error {
+	args, err := values(d, 1, 2)
+	switch {
+	case err != nil:
+		return err
+	case o.RequestID != "":
+		return d.Err("request_id is given twice in this block")
+	}
+	o.RequestID = args[0]
+	if len(args) == 2 {
+		o.AnswerRequestID = args[1]
+	}
+	return nil
+}

@@ -1,0 +1,225 @@
+package caddymodule
+
+import (
+	"encoding/json"
+
+	"github.com/caddyserver/caddy/v2"
+)
+
+// App is a gateway to the payment provider Nowpay. It holds the provider's
+// secret key and the one address that the provider has whitelisted, so that the
+// merchant apps behind it need neither. The handler `nowpay_gateway` serves it.
+//
+// Every string may contain placeholders such as `{env.NAME}` or `{file.path}`.
+// They are resolved once, when the configuration is loaded; one that is unknown
+// or empty stops the load. The stored configuration keeps the placeholder.
+// (`{$NAME}` is something else: a Caddyfile replaces it before it is read, so
+// that the value itself ends up in the stored configuration and in its dumps.)
+// Durations, sizes and names take no placeholders.
+type App struct {
+	// The accounts at Nowpay by name. At least one is needed. The name appears
+	// in logs, metrics and `/health/ready`.
+	Accounts map[string]*Account `json:"accounts,omitempty"`
+
+	// Where Nowpay is, and how to get there. Required.
+	Upstream *Upstream `json:"upstream,omitempty"`
+
+	// Operations to add to the catalogue of documented ones, or corrections of
+	// them, by route without `/api/`, such as `recharge/dorecharge`.
+	Operations map[string]*Operation `json:"operations,omitempty"`
+
+	// The apps that may use the gateway by name. Nobody else may. At least one
+	// is needed. The name appears in logs and metrics.
+	Merchants map[string]*Merchant `json:"merchants,omitempty"`
+
+	// The largest request body that a merchant may send, in bytes. Larger ones
+	// are refused with `body-too-large`. Default: 65536 (64 KiB). Bodies are
+	// held in memory as a whole while they are worked on.
+	MaxBody int64 `json:"max_body,omitempty"`
+
+	rt *runtime // set by Provision
+}
+
+// Account is one account at Nowpay: a username and a key.
+type Account struct {
+	// Where the username and the key come from: `vault`, or for development
+	// `file`. Required. They are never part of the configuration.
+	SecretRaw json.RawMessage `json:"secret,omitempty" caddy:"namespace=nowpay.secrets inline_key=source"`
+
+	// How requests are signed. Default: `credentials`, which puts the username
+	// and the key into the body, as Nowpay documents it.
+	SignRaw json.RawMessage `json:"sign,omitempty" caddy:"namespace=nowpay.signers inline_key=scheme"`
+}
+
+// Upstream is the provider and the way to it. Nothing in it can be overridden
+// by a request, by the environment's proxy settings, or by a redirect.
+type Upstream struct {
+	// The provider's scheme and host, such as `https://nowpay.in`. Required.
+	// Without a path: the operation gives it.
+	URL string `json:"url,omitempty"`
+
+	// The addresses of this machine from which Nowpay is called, in order of
+	// preference: those that Nowpay has whitelisted. A later one is used only
+	// if the earlier ones are not on this machine. Requests are refused with
+	// `egress-unavailable` while none is. Default: whatever address the
+	// operating system picks.
+	LocalAddresses []string `json:"local_addresses,omitempty"`
+
+	// The networks in which the provider's address must be, as CIDR or single
+	// addresses. A name that resolves to anything else is not called. Default:
+	// any public address. Private and special ones must be listed, unless the
+	// URL is a literal address or `localhost`. To list all addresses there are,
+	// write `anywhere` instead of `0.0.0.0/0`.
+	Addresses []string `json:"addresses,omitempty"`
+
+	// A file with PEM certificates of the authorities that may vouch for the
+	// provider, instead of the system's. It is read when the configuration is
+	// loaded.
+	CA string `json:"ca,omitempty"`
+
+	// Pins of public keys, one of which must be in the provider's certificate
+	// chain, on top of the usual checks: `sha256/` and the base64 of the SHA-256
+	// of a SubjectPublicKeyInfo. Name the next key as well before it is needed:
+	// a provider that changes to a key which is not pinned is cut off. Default:
+	// none.
+	Pins []string `json:"pins,omitempty"`
+
+	// How long one call may take from connecting to the last byte of the answer.
+	// A call that takes longer has the outcome `unknown`: Nowpay may still carry
+	// it out. Default: `90s`. Nowpay itself may take more than 60 seconds.
+	Timeout caddy.Duration `json:"timeout,omitempty"`
+
+	// The largest answer that is read, in bytes. A larger one has the outcome
+	// `unknown`. Default: 1048576 (1 MiB).
+	MaxResponse int64 `json:"max_response,omitempty"`
+
+	// Allows an `http://` URL that leads to another machine. DANGER: the key and
+	// all payments then travel unencrypted and can be read and changed on the
+	// way. Default: false. A loopback address or `localhost` does not need it.
+	InsecureHTTP bool `json:"insecure_http,omitempty"`
+}
+
+// Operation adds an operation of Nowpay to the catalogue, or corrects one that
+// is in it: what is not named stays as it is there. A new operation is a POST
+// with a JSON body and the outcome scale `0/1/2`, unless said otherwise.
+type Operation struct {
+	// Whether the operation moves money. It decides what a merchant is told when
+	// the outcome is not known: `pending` if it does, an error if it does not.
+	// DANGER: false for an operation that does move money invites merchants to
+	// send a payment twice. A new operation must say it; default for one of the
+	// catalogue: as there.
+	MovesMoney *bool `json:"moves_money,omitempty"`
+
+	// Whether a call may cost a fee though it moves no money. Default: false.
+	MayCost *bool `json:"may_cost,omitempty"`
+
+	// How the body travels, from the merchant and to Nowpay: `json` or `form`.
+	// Default: `json`.
+	Encoding string `json:"encoding,omitempty"`
+
+	// Fields of the request, without username and key. In an operation of the
+	// catalogue each adds a field or replaces the one of the same name. Further
+	// fields that a merchant sends are passed on as they are.
+	Fields []*Field `json:"fields,omitempty"`
+
+	// Names of fields of the catalogue that the operation does not have.
+	Without []string `json:"without,omitempty"`
+
+	// The request field with the merchant's own id of the transaction, such as
+	// `yourrequestid`, or `none`. Answers must repeat it. Default: none.
+	RequestID string `json:"request_id,omitempty"`
+
+	// The answer field that repeats the merchant's id, if it has another name
+	// there. Default: the same name.
+	AnswerRequestID string `json:"answer_request_id,omitempty"`
+
+	// The answer field with Nowpay's id, such as `ourrequestid`, or `none`.
+	// A failure without it counts as `refused`: Nowpay created nothing.
+	// Default: none.
+	ProviderID string `json:"provider_id,omitempty"`
+
+	// The request field with the amount in rupees, or `none`. Merchants' limits
+	// apply to it, and an answer that has it must repeat it. Default: none.
+	Amount string `json:"amount,omitempty"`
+
+	// What `success` means in an answer: `0/1/2` (failed, success, pending),
+	// `0/1` (failed, success) or `pan` (17 success, 0 and 19 failed, 21
+	// pending). Default: `0/1/2`.
+	Scale string `json:"scale,omitempty"`
+
+	// Answer fields without which a success is not final but `pending`, such as
+	// `rrn`. In an operation of the catalogue it replaces the whole list, and the
+	// single word `none` empties it. Default: none.
+	SuccessNeeds []string `json:"success_needs,omitempty"`
+
+	// The operation that tells what became of a transaction, or `none`.
+	// Default: none.
+	Status string `json:"status,omitempty"`
+
+	// Fields of request and answer that are masked in logs, at any depth. Adds
+	// to the catalogue's list, so that nothing is unmasked by accident.
+	Personal []string `json:"personal,omitempty"`
+}
+
+// Field is a field of a request.
+type Field struct {
+	// The field's name.
+	Name string `json:"name,omitempty"`
+
+	// What its value looks like: `text`, `digits`, `alphanumeric`, `amount`
+	// (rupees with at most two decimals) or `choice`.
+	Format string `json:"format,omitempty"`
+
+	// The longest value, in bytes. Default: 1024.
+	Max int `json:"max,omitempty"`
+
+	// The values of a `choice`, letter by letter.
+	Choices []string `json:"choices,omitempty"`
+
+	// Whether a request may go without it. Default: false.
+	Optional bool `json:"optional,omitempty"`
+}
+
+// Merchant is an app that may use the gateway, and what it may do. It is known
+// by at least one token, client certificate or user id. If a request carries
+// several of them, all must belong to the same merchant.
+type Merchant struct {
+	// The account at Nowpay that the merchant uses. Required.
+	Account string `json:"account,omitempty"`
+
+	// SHA-256 hashes of bearer tokens as `sha256:` and 64 hex digits.
+	// `caddy nowpay token` makes a token and its hash. More than one is for
+	// rotation: add the new hash, change the app, remove the old hash.
+	Tokens []string `json:"tokens,omitempty"`
+
+	// Client certificates, each by a subject alternative name or as `sha256:`
+	// and the hex fingerprint of the certificate. A name counts only if the
+	// server's `client_auth` verifies certificates against an authority.
+	ClientCerts []string `json:"client_certs,omitempty"`
+
+	// User ids as Caddy's `authentication` handler sets them.
+	Users []string `json:"users,omitempty"`
+
+	// The networks from which the merchant may call, as CIDR or single
+	// addresses. Required. Behind a proxy, configure Caddy's `trusted_proxies`
+	// with `trusted_proxies_strict`, or callers can choose the address. To allow
+	// all addresses, write `anywhere`.
+	From []string `json:"from,omitempty"`
+
+	// The operations that the merchant may call: `bank/payout`, or `bank/*` for
+	// a whole group. Required: without it nothing is allowed.
+	Allow []string `json:"allow,omitempty"`
+
+	// The operations that the merchant may not call, in the same form. Wins over
+	// `allow`. Default: none.
+	Deny []string `json:"deny,omitempty"`
+
+	// The largest amount of one transaction, in rupees with at most two
+	// decimals. Default: no limit.
+	MaxAmount string `json:"max_amount,omitempty"`
+
+	// Removes `username` and `key` from what the merchant sends, for apps that
+	// still have them in their bodies. Default: false, which refuses such
+	// requests with `credential-in-request`.
+	StripCredentials bool `json:"strip_credentials,omitempty"`
+}

@@ -1,0 +1,147 @@
+package caddymodule
+
+import (
+	"fmt"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
+	"go.uber.org/zap"
+
+	"github.com/nowpay-gateway/nowpay-gateway/gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
+)
+
+func init() {
+	caddy.RegisterModule(new(Handler))
+}
+
+// Handler serves merchants: it carries their requests to the provider as the
+// app `nowpay` is configured. It answers every request that reaches it:
+//
+//	POST /api/index.php?route=/api/<group>/<action>   an operation
+//	POST /api/<group>/<action>                        the same, the short way
+//	GET  /operations                                  what the merchant may call
+//	GET  /health/live, GET /health/ready              without authentication
+//
+// The caller's address is Caddy's `client_ip`. Where `trusted_proxies` is
+// configured, `trusted_proxies_strict` is needed as well: without it a caller
+// could choose its address, so every request would be refused.
+type Handler struct {
+	app    *App
+	logger *zap.Logger
+}
+
+// CaddyModule returns the Caddy module information.
+func (*Handler) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "http.handlers.nowpay_gateway",
+		New: func() caddy.Module { return new(Handler) },
+	}
+}
+
+// Provision finds the app.
+func (h *Handler) Provision(ctx caddy.Context) error {
+	app, err := ctx.AppIfConfigured("nowpay")
+	if err != nil {
+		return fmt.Errorf("nowpay_gateway needs a nowpay block in the global options: %w", err)
+	}
+	h.app = app.(*App)
+	h.logger = ctx.Logger()
+	return nil
+}
+
+// ServeHTTP answers a merchant. It is terminal.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
+	rt := h.app.rt
+	switch r.URL.Path {
+	case "/health/live":
+		return serveHealth(w, r, nil)
+	case "/health/ready":
+		return serveHealth(w, r, rt.notReady())
+	}
+	if err := rt.enter(); err != nil {
+		w.Header().Set("Retry-After", "1")
+		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	}
+	defer rt.leave()
+
+	request := gateway.Request{Caller: h.caller(r), Method: r.Method, Target: r.RequestURI, Header: r.Header, Body: r.Body}
+	var answer gateway.Answer
+	if r.RequestURI == "/operations" {
+		answer = rt.gateway.Operations(r.Context(), request)
+	} else {
+		answer = rt.gateway.Exchange(r.Context(), request)
+	}
+	return write(w, answer)
+}
+
+// write sends the answer. A merchant that is gone is no error of the gateway:
+// the exchange is over and recorded.
+func write(w http.ResponseWriter, answer gateway.Answer) error {
+	header := w.Header()
+	for name, values := range answer.Header {
+		header[name] = values
+	}
+	header.Set("Content-Length", strconv.Itoa(len(answer.Body)))
+	header.Set("X-Content-Type-Options", "nosniff")
+	w.WriteHeader(answer.Status)
+	_, _ = w.Write(answer.Body)
+	return nil
+}
+
+// caller gathers what the request proves about who sent it.
+func (h *Handler) caller(r *http.Request) whitelist.Caller {
+	caller := whitelist.Caller{Token: bearerToken(r.Header), Source: h.source(r)}
+	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
+		caller.Certificate = r.TLS.PeerCertificates[0]
+		caller.CertificateVerified = len(r.TLS.VerifiedChains) > 0
+	}
+	if repl, ok := r.Context().Value(caddy.ReplacerCtxKey).(*caddy.Replacer); ok {
+		caller.User, _ = repl.GetString("http.auth.user.id")
+	}
+	return caller
+}
+
+// bearerToken is the token of a request with exactly one Authorization header
+// (RFC 6750, section 2.1).
+func bearerToken(header http.Header) string {
+	values := header.Values("Authorization")
+	if len(values) != 1 {
+		return ""
+	}
+	scheme, token, ok := strings.Cut(values[0], " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return token
+}
+
+// source is the caller's address as Caddy resolved it; the zero address, which
+// the whitelist refuses, where it cannot be relied on.
+func (h *Handler) source(r *http.Request) netip.Addr {
+	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
+	client, err := netip.ParseAddr(text)
+	if err != nil {
+		return netip.Addr{}
+	}
+	// Without the strict mode Caddy believes the left-most address of
+	// X-Forwarded-For, which the caller itself may have written.
+	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
+	strict := ok && server.TrustedProxiesStrict > 0
+	peer, err := netip.ParseAddrPort(r.RemoteAddr)
+	if !strict && (err != nil || peer.Addr() != client) {
+		h.logger.Error("refusing a forwarded address: set trusted_proxies_strict beside trusted_proxies")
+		return netip.Addr{}
+	}
+	return client
+}
+
+// Interface guards
+var (
+	_ caddy.Provisioner           = (*Handler)(nil)
+	_ caddyhttp.MiddlewareHandler = (*Handler)(nil)
+)

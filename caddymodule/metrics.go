@@ -1,0 +1,167 @@
+package caddymodule
+
+import (
+	"errors"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nowpay-gateway/nowpay-gateway/gateway"
+)
+
+// metrics outlive configurations, so that counters do not restart at a reload.
+// Each configuration registers the same collectors with its own registry.
+//
+// All labels have few values: names from the configuration, and constants.
+var metrics = newMetricSet()
+
+// metricSet is every metric of the gateway.
+type metricSet struct {
+	exchanges  *prometheus.CounterVec
+	decisions  *prometheus.CounterVec
+	integrity  *prometheus.CounterVec
+	own        *prometheus.HistogramVec
+	provider   *prometheus.HistogramVec
+	inFlight   prometheus.Gauge
+	state      *stateCollector
+	collectors []prometheus.Collector
+}
+
+func newMetricSet() *metricSet {
+	const namespace = "nowpay"
+	// From a refusal without I/O to a provider that takes its full 90 s.
+	ownBuckets := []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1}
+	providerBuckets := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 90}
+
+	m := &metricSet{
+		exchanges: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "exchanges_total",
+			Help: "Exchanges that came as far as signing, by what became of them.",
+		}, []string{"merchant", "operation", "outcome"}),
+		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "decisions_total",
+			Help: "Requests by the gateway's decision: allowed, or the code of the problem.",
+		}, []string{"merchant", "reason"}),
+		integrity: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "integrity_failures_total",
+			Help: "Provider answers that failed a check, by kind; key-leak means that the answer held the key.",
+		}, []string{"operation", "kind"}),
+		own: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "gateway_duration_seconds",
+			Help: "Time of an exchange that the gateway itself took, without the provider's.", Buckets: ownBuckets,
+		}, []string{"operation"}),
+		provider: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "provider_duration_seconds",
+			Help: "Time from the first byte sent to the provider to the last byte of its answer.", Buckets: providerBuckets,
+		}, []string{"operation"}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
+			Namespace: namespace, Name: "in_flight",
+			Help: "Requests of merchants that are being served.",
+		}),
+		state: newStateCollector(namespace),
+	}
+	m.collectors = []prometheus.Collector{m.exchanges, m.decisions, m.integrity, m.own, m.provider, m.inFlight, m.state}
+	return m
+}
+
+// register adds the collectors to a configuration's registry.
+func (m *metricSet) register(registry prometheus.Registerer) error {
+	for _, collector := range m.collectors {
+		var already prometheus.AlreadyRegisteredError
+		if err := registry.Register(collector); err != nil && !errors.As(err, &already) {
+			return err
+		}
+	}
+	return nil
+}
+
+// record counts an exchange.
+func (m *metricSet) record(r *gateway.Record) {
+	reason := string(r.Problem)
+	if reason == "" {
+		reason = "allowed"
+	}
+	m.decisions.WithLabelValues(r.Merchant, reason).Inc()
+	if r.Outcome == "" {
+		return
+	}
+	m.exchanges.WithLabelValues(r.Merchant, r.Operation, string(r.Outcome)).Inc()
+	m.own.WithLabelValues(r.Operation).Observe((r.Duration - r.ProviderDuration).Seconds())
+	if r.ProviderDuration > 0 {
+		m.provider.WithLabelValues(r.Operation).Observe(r.ProviderDuration.Seconds())
+	}
+	for _, finding := range r.Findings {
+		m.integrity.WithLabelValues(r.Operation, string(finding)).Inc()
+	}
+}
+
+// forget drops the series of merchants that are no longer configured.
+func (m *metricSet) forget(merchants []string) {
+	for _, name := range merchants {
+		labels := prometheus.Labels{"merchant": name}
+		m.exchanges.DeletePartialMatch(labels)
+		m.decisions.DeletePartialMatch(labels)
+	}
+}
+
+// stateCollector reads the state of the serving configuration at each scrape,
+// so that ages are right to the moment.
+type stateCollector struct {
+	serving   atomic.Pointer[runtime]
+	available *prometheus.Desc
+	age       *prometheus.Desc
+	version   *prometheus.Desc
+	egressUp  *prometheus.Desc
+}
+
+func newStateCollector(namespace string) *stateCollector {
+	desc := func(name, help, label string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, []string{label}, nil)
+	}
+	return &stateCollector{
+		available: desc("credential_available", "1 if the account's credential can be used, 0 if there is none or it is too old.", "account"),
+		age:       desc("credential_age_seconds", "Time since the account's credential was last read from its secret source.", "account"),
+		version:   desc("credential_version", "Version of the account's credential in its secret source.", "account"),
+		egressUp:  desc("egress_address_up", "1 if the egress address is on this machine.", "address"),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.available
+	ch <- c.age
+	ch <- c.version
+	ch <- c.egressUp
+}
+
+// Collect implements prometheus.Collector.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	rt := c.serving.Load()
+	if rt == nil {
+		return
+	}
+	gauge := func(desc *prometheus.Desc, value float64, label string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, label)
+	}
+	for name, source := range rt.accounts {
+		status := source.Status()
+		gauge(c.available, oneIf(status.Available), name)
+		if !status.FetchedAt.IsZero() {
+			gauge(c.age, status.Age.Seconds(), name)
+			gauge(c.version, float64(status.Version), name)
+		}
+	}
+	for _, address := range rt.egress.Addresses() {
+		gauge(c.egressUp, oneIf(address.Up), address.Addr.String())
+	}
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Interface guards
+var _ prometheus.Collector = (*stateCollector)(nil)

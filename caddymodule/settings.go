@@ -1,0 +1,245 @@
+package caddymodule
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"maps"
+	"net/netip"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/nowpay-gateway/nowpay-gateway/egress"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
+)
+
+// settings are what the configuration means: checked, with placeholders
+// resolved and files of certificates read, in the types of the engine.
+type settings struct {
+	catalogue *nowpay.Catalogue
+	policy    *whitelist.Policy
+	egress    egress.Config
+	accounts  map[string]accountSettings
+	maxBody   int
+}
+
+type accountSettings struct {
+	secret SecretProvider
+	sign   signer.Scheme
+}
+
+const (
+	// defaultMaxBody is 64 KiB. The largest documented request is a fraction of it.
+	defaultMaxBody = 64 << 10
+	// maxMaxBody bounds what callers can make the gateway hold in memory.
+	maxMaxBody = 16 << 20
+)
+
+// settings checks the whole configuration. Its errors name the block and the
+// word that is wrong, and say what to write instead.
+func (a *App) settings(ctx caddy.Context) (*settings, error) {
+	s := &settings{maxBody: defaultMaxBody}
+	switch {
+	case a.MaxBody < 0 || a.MaxBody > maxMaxBody:
+		return nil, errors.New("max_body: must be at most 16 MiB, and not negative")
+	case a.MaxBody > 0:
+		s.maxBody = int(a.MaxBody)
+	}
+	var err error
+	if s.egress, err = a.Upstream.settings(); err != nil {
+		return nil, fmt.Errorf("upstream: %w", err)
+	}
+	if s.catalogue, err = a.catalogue(); err != nil {
+		return nil, err
+	}
+	if s.accounts, err = a.accounts(ctx); err != nil {
+		return nil, err
+	}
+	s.policy, err = a.policy(s.catalogue)
+	return s, err
+}
+
+// accounts loads the guest modules of each account.
+func (a *App) accounts(ctx caddy.Context) (map[string]accountSettings, error) {
+	if len(a.Accounts) == 0 {
+		return nil, errors.New("no account: write `account <name> { secret … }` in the nowpay block")
+	}
+	accounts := make(map[string]accountSettings)
+	for _, name := range slices.Sorted(maps.Keys(a.Accounts)) {
+		err := checkName(name)
+		if err == nil {
+			accounts[name], err = a.Accounts[name].settings(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("account %q: %w", name, err)
+		}
+	}
+	return accounts, nil
+}
+
+func (a *Account) settings(ctx caddy.Context) (s accountSettings, err error) {
+	if a == nil || a.SecretRaw == nil {
+		return s, fmt.Errorf("no secret: write `secret <source> …`; there is: %s", guests("nowpay.secrets"))
+	}
+	module, err := ctx.LoadModule(a, "SecretRaw")
+	if err != nil {
+		return s, fmt.Errorf("secret: %w", err)
+	}
+	var ok bool
+	if s.secret, ok = module.(SecretProvider); !ok {
+		return s, fmt.Errorf("secret: %T is no source of credentials", module)
+	}
+	if a.SignRaw == nil {
+		s.sign = new(CredentialsSigner)
+		return s, nil
+	}
+	if module, err = ctx.LoadModule(a, "SignRaw"); err != nil {
+		return s, fmt.Errorf("sign: %w", err)
+	}
+	if s.sign, ok = module.(signer.Scheme); !ok {
+		return s, fmt.Errorf("sign: %T is no signing scheme", module)
+	}
+	return s, nil
+}
+
+func (u *Upstream) settings() (egress.Config, error) {
+	if u == nil {
+		return egress.Config{}, errors.New("not given: write `upstream <url>` in the nowpay block")
+	}
+	r := newResolver()
+	config := egress.Config{
+		URL:            one(r, "url", u.URL, url.Parse),
+		LocalAddresses: each(r, "local_address", u.LocalAddresses, parseLocalAddress),
+		RootCAs:        one(r, "ca", u.CA, readCertificates),
+		Pins:           each(r, "pin", u.Pins, parsePin),
+		Addresses:      networks(r, "addresses", u.Addresses),
+		Timeout:        time.Duration(u.Timeout),
+		MaxResponse:    u.MaxResponse,
+		InsecureHTTP:   u.InsecureHTTP,
+	}
+	switch {
+	case r.err != nil:
+		return egress.Config{}, r.err
+	case config.URL == nil:
+		return egress.Config{}, errors.New("no url: write `upstream <url>`")
+	case config.Timeout < 0:
+		return egress.Config{}, errors.New("timeout: must not be negative")
+	case config.MaxResponse < 0:
+		return egress.Config{}, errors.New("max_response: must not be negative")
+	}
+	return config, nil
+}
+
+func (a *App) policy(catalogue *nowpay.Catalogue) (*whitelist.Policy, error) {
+	if len(a.Merchants) == 0 {
+		return nil, errors.New("no merchant, so nobody could call: write `merchant <name> { … }` in the nowpay block")
+	}
+	var merchants []whitelist.Merchant
+	for _, name := range slices.Sorted(maps.Keys(a.Merchants)) {
+		err := checkName(name)
+		var merchant whitelist.Merchant
+		if err == nil {
+			merchant, err = a.Merchants[name].settings(catalogue)
+		}
+		if err == nil && a.Accounts[merchant.Account] == nil {
+			err = fmt.Errorf("account: there is no account %q; there is: %s", merchant.Account, list(maps.Keys(a.Accounts)))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("merchant %q: %w", name, err)
+		}
+		merchant.Name = name
+		merchants = append(merchants, merchant)
+	}
+	return whitelist.NewPolicy(merchants)
+}
+
+func (m *Merchant) settings(catalogue *nowpay.Catalogue) (whitelist.Merchant, error) {
+	if m == nil {
+		m = new(Merchant)
+	}
+	r := newResolver()
+	pattern := func(s string) (whitelist.Pattern, error) { return parsePattern(catalogue, s) }
+	merchant := whitelist.Merchant{
+		Account:          r.text("account", m.Account),
+		Tokens:           each(r, "token", m.Tokens, whitelist.ParseTokenHash),
+		Certificates:     r.texts("client_cert", m.ClientCerts),
+		Users:            r.texts("user", m.Users),
+		From:             networks(r, "from", m.From),
+		Allow:            each(r, "allow", m.Allow, pattern),
+		Deny:             each(r, "deny", m.Deny, pattern),
+		MaxAmount:        one(r, "max_amount", m.MaxAmount, nowpay.ParseAmount),
+		StripCredentials: m.StripCredentials,
+	}
+	if r.err == nil && merchant.Account == "" {
+		return merchant, errors.New("no account: write `account <name>`")
+	}
+	return merchant, r.err
+}
+
+// checkName checks the name of an account or a merchant, which is shown in
+// logs and metrics.
+func checkName(name string) error {
+	unfit := func(r rune) bool { return !unicode.IsGraphic(r) || unicode.IsSpace(r) || r == unicode.ReplacementChar }
+	switch {
+	case name == "" || len(name) > 64 || strings.ContainsFunc(name, unfit):
+		return errors.New("a name is 1 to 64 printable characters without spaces")
+	case strings.ContainsAny(name, "{}"):
+		return errors.New("a name takes no placeholders")
+	}
+	return nil
+}
+
+// parsePattern refuses operations that do not exist: a misspelt `allow` would
+// close a door by accident, a misspelt `deny` would leave one open.
+func parsePattern(catalogue *nowpay.Catalogue, s string) (whitelist.Pattern, error) {
+	pattern, err := whitelist.ParsePattern(s)
+	if err != nil {
+		return pattern, err
+	}
+	matches := func(o *nowpay.Operation) bool { return pattern.Match(o.Name) }
+	if !slices.ContainsFunc(catalogue.Operations(), matches) {
+		return pattern, fmt.Errorf("there is no operation %q: correct it, or add it with `operation <route> { … }`", s)
+	}
+	return pattern, nil
+}
+
+func parseLocalAddress(s string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(s)
+	if err != nil {
+		return addr, fmt.Errorf("%q is not an IP address", s)
+	}
+	return addr.Unmap(), nil
+}
+
+// pinPrefix is how a pin is written, as in RFC 7469.
+const pinPrefix = "sha256/"
+
+func parsePin(s string) (pin [32]byte, err error) {
+	encoded, ok := strings.CutPrefix(s, pinPrefix)
+	raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
+	if !ok || err != nil || len(raw) != len(pin) {
+		return pin, fmt.Errorf("%q is not %s and 44 characters of base64; `caddy nowpay check` shows the keys that the provider uses", s, pinPrefix)
+	}
+	return [32]byte(raw), nil
+}
+
+func readCertificates(file string) (*x509.CertPool, error) {
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s has no PEM certificate in it", file)
+	}
+	return pool, nil
+}

@@ -1,0 +1,138 @@
+package simulation
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+	"github.com/caddyserver/caddy/v2/caddyconfig"
+	"github.com/spf13/cobra"
+
+	nowpaygateway "github.com/nowpay-gateway/nowpay-gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/simulator"
+)
+
+func demoCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "demo",
+		Short: "Shows the gateway at work against a simulated Nowpay",
+		Long: `Runs the gateway with Caddyfile.example and a simulated Nowpay in one process, on
+loopback alone. It plays a short story of requests, prints each with its verdict,
+and stays up for requests of your own. Nothing leaves this machine.`,
+		Args: cobra.NoArgs, SilenceUsage: true,
+	}
+	once := command.Flags().Bool("once", false, "end after the story; exit 1 if anything came out other than told")
+	command.RunE = func(cmd *cobra.Command, _ []string) error {
+		return demo(cmd.Context(), cmd.OutOrStdout(), *once)
+	}
+	return command
+}
+
+// demo runs gateway and simulator, and plays the story.
+func demo(ctx context.Context, w io.Writer, once bool) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	folder, err := os.MkdirTemp("", "nowpay-demo-")
+	if err != nil {
+		return fmt.Errorf("making a folder for the demo: %w", err)
+	}
+	defer os.RemoveAll(folder)
+
+	account := newCredential()
+	sim, err := startProvider(simulator.Config{
+		Username: account.Username, Key: account.Key,
+		AllowedIPs: []netip.Prefix{netip.MustParsePrefix(egressAddress + "/32")},
+		Now:        time.Now, Seed: 1,
+	}, providerAddress, controlAddress)
+	if err != nil {
+		return err
+	}
+	defer sim.stop()
+	logFile := filepath.Join(folder, "gateway.log")
+	if err := startGateway(account, filepath.Join(folder, "secret.json"), logFile); err != nil {
+		return err
+	}
+	defer func() { _ = caddy.Stop() }() // the process ends anyway
+
+	unexpected := tell(ctx, w, sim, account, logFile)
+	if unexpected > 0 {
+		return fmt.Errorf("%d steps came out other than told", unexpected)
+	}
+	if once {
+		return nil
+	}
+	fmt.Fprintf(w, stayingUp, logFile)
+	<-ctx.Done()
+	return nil
+}
+
+// startGateway runs Caddy in this process with Caddyfile.example. Its log goes
+// to a file, so that it does not drown the story.
+func startGateway(account credential, secretFile, logFile string) error {
+	if err := account.save(secretFile); err != nil {
+		return err
+	}
+	if err := os.Setenv("NOWPAY_SECRET_FILE", secretFile); err != nil {
+		return fmt.Errorf("naming the secret file: %w", err)
+	}
+	adapter := caddyconfig.GetAdapter("caddyfile")
+	if adapter == nil {
+		return errors.New("this build has no Caddyfile adapter")
+	}
+	config, _, err := adapter.Adapt(nowpaygateway.Example, map[string]any{"filename": "Caddyfile.example"})
+	if err != nil {
+		return fmt.Errorf("reading Caddyfile.example: %w", err)
+	}
+	if config, err = logTo(config, logFile); err != nil {
+		return err
+	}
+	if err := caddy.Load(config, true); err != nil {
+		return fmt.Errorf("starting the gateway: %w", err)
+	}
+	return nil
+}
+
+// stayingUp says what to try; its verb is the log's path.
+const stayingUp = `
+The gateway stays up. Try it, in another terminal:
+
+  curl -i http://127.0.0.1:8480/api/bank/payout \
+    -H 'Authorization: Bearer npg_demo_shop' -H 'Content-Type: application/json' \
+    -d '{"accountnumber":"50100012345678","ifsc":"HDFC0000001","amount":"1.50","yourrequestid":"20260001","name":"A Name","transferMode":"IMPS"}'
+
+  curl http://127.0.0.1:8480/operations -H 'Authorization: Bearer npg_demo_shop'
+  curl http://127.0.0.1:8480/health/ready
+  curl -s http://127.0.0.1:8488/metrics | grep ^nowpay_
+  curl http://127.0.0.9:8491/ledger
+
+A fault of the provider: give "name":"sim:reset-after-debit" in the payout.
+The gateway's decisions: tail -f %s
+Ctrl-C ends the demo.
+`
+
+// logTo sends the log of an adapted configuration to a file, at debug level.
+func logTo(config []byte, file string) ([]byte, error) {
+	var whole map[string]any
+	if err := json.Unmarshal(config, &whole); err != nil {
+		return nil, fmt.Errorf("reading Caddyfile.example: %w", err)
+	}
+	whole["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{
+		"level":   "DEBUG",
+		"writer":  map[string]any{"output": "file", "filename": file},
+		"encoder": map[string]any{"format": "json"},
+	}}}
+	raw, err := json.Marshal(whole)
+	if err != nil {
+		return nil, fmt.Errorf("writing the configuration: %w", err)
+	}
+	return raw, nil
+}

@@ -1,0 +1,47 @@
+package gateway
+
+import (
+	"encoding/json"
+	"net/http"
+
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+)
+
+// Headers that only the gateway sets.
+const (
+	headerTransaction = "Nowpay-Gateway-Transaction" // the exchange id
+	headerOutcome     = "Nowpay-Gateway-Outcome"
+	headerIntegrity   = "Nowpay-Gateway-Integrity"
+	headerError       = "Nowpay-Gateway-Error"
+)
+
+// ownMessages are the messages of answers that the gateway writes in the
+// provider's shape.
+var ownMessages = map[nowpay.Outcome]string{
+	nowpay.Success: "Transaction successful. The provider's answer was withheld by the gateway.",
+	nowpay.Failed:  "Transaction failed. The provider's answer was withheld by the gateway.",
+	nowpay.Refused: "Transaction refused. The provider's answer was withheld by the gateway.",
+	nowpay.Pending: "Transaction pending.",
+	nowpay.Unknown: "Transaction pending. Its outcome is not known yet: do not send it again under another request ID.",
+}
+
+// ownAnswer is the gateway's answer in the provider's shape, for an operation
+// that moves money, where the provider's own cannot be passed on.
+func ownAnswer(x *exchange) Answer {
+	outcome := x.record.Outcome
+	body := map[string]string{
+		"success": x.operation.Scale.Code(outcome),
+		"message": ownMessages[outcome],
+	}
+	if x.sent.RequestID != "" {
+		body[x.operation.AnswerID()] = x.sent.RequestID
+	}
+	if x.record.ProviderID != "" && outcome != nowpay.Unknown {
+		body[x.operation.ProviderID] = x.record.ProviderID
+	}
+	raw, err := json.Marshal(body)
+	if err != nil { // a map of strings always marshals
+		panic(err)
+	}
+	return Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: raw}
+}

@@ -1,0 +1,140 @@
+package gateway
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/egress"
+	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
+	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
+)
+
+// Account is one account at the provider: where its credential comes from and
+// how requests are signed with it.
+type Account struct {
+	Secret secret.Source
+	Sign   signer.Scheme
+}
+
+// Config is what a [Gateway] needs. Every field must be set.
+type Config struct {
+	Catalogue *nowpay.Catalogue
+	Policy    *whitelist.Policy
+	Accounts  map[string]Account // by the name that merchants refer to
+	Egress    *egress.Client
+	MaxBody   int // bytes of a merchant's body
+
+	Logger *slog.Logger     // gets one decision record for each exchange
+	Record func(*Record)    // gets the same record, for metrics; must not block
+	NewID  func() string    // makes exchange ids
+	Now    func() time.Time // the clock
+}
+
+// Gateway carries out exchanges. It is immutable and safe for concurrent use.
+type Gateway struct {
+	Config
+}
+
+// New makes a gateway.
+func New(cfg Config) *Gateway { return &Gateway{cfg} }
+
+// Request is a merchant's request as it was received.
+type Request struct {
+	Caller whitelist.Caller
+	Method string
+	Target string // the request target, byte for byte
+	Header http.Header
+	Body   io.Reader
+}
+
+// Answer is what the merchant gets.
+type Answer struct {
+	Status int
+	Header http.Header
+	Body   []byte
+}
+
+// exchange is the state of one exchange as it walks through the rooms.
+type exchange struct {
+	record    Record
+	merchant  *whitelist.Merchant
+	operation *nowpay.Operation
+	body      *nowpay.Body
+	sent      integrity.Sent
+}
+
+// Exchange carries a merchant's request to the provider and the answer back.
+// It returns when the exchange is over, also if ctx ends meanwhile: ctx counts
+// only until sending begins.
+func (g *Gateway) Exchange(ctx context.Context, r Request) Answer {
+	x := &exchange{record: Record{ID: g.NewID(), Start: g.Now(), Source: r.Caller.Source}}
+	answer, problem := g.walk(ctx, x, r)
+	return g.close(ctx, x, answer, problem)
+}
+
+// Explain decides a request as Exchange would, and says what it found. Without
+// a body the decision is that before the body is read. No credential is taken,
+// nothing is sent, logged or counted.
+func (g *Gateway) Explain(r Request) (Record, *Problem) {
+	x := &exchange{record: Record{Start: g.Now(), Source: r.Caller.Source}}
+	problem := g.identify(x, r)
+	if problem == nil && r.Body != nil {
+		problem = g.admit(x, r)
+	}
+	return x.record, problem
+}
+
+// walk is the exchange itself. It answers, or refuses with a problem.
+func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answer, problem *Problem) {
+	defer func() {
+		if p := recover(); p != nil {
+			answer, problem = g.recovered(ctx, x, p)
+		}
+	}()
+	if problem := g.identify(x, r); problem != nil {
+		return Answer{}, problem
+	}
+	if problem := g.admit(x, r); problem != nil {
+		return Answer{}, problem
+	}
+	signed, credential, problem := g.sign(ctx, x)
+	if problem != nil {
+		return Answer{}, problem
+	}
+	defer credential.Release()
+	response, problem := g.send(ctx, x, signed)
+	if problem != nil {
+		return Answer{}, problem
+	}
+	if response == nil {
+		return g.unanswered(x)
+	}
+	return g.check(x, response, credential.Key())
+}
+
+// close records the exchange and completes the answer.
+func (g *Gateway) close(ctx context.Context, x *exchange, answer Answer, problem *Problem) Answer {
+	if problem != nil {
+		answer = problem.answer(x.record.ID)
+		x.record.Problem = problem.Code
+	}
+	x.record.Duration = g.Now().Sub(x.record.Start)
+	header := answer.Header
+	header.Set(headerTransaction, x.record.ID)
+	header.Set("Cache-Control", "no-store")
+	if x.record.Outcome != "" {
+		header.Set(headerOutcome, string(x.record.Outcome))
+	}
+	if x.record.Integrity != "" {
+		header.Set(headerIntegrity, x.record.Integrity)
+	}
+	g.Record(&x.record)
+	x.record.log(ctx, g.Logger)
+	return answer
+}

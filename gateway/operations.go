@@ -1,0 +1,84 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
+)
+
+// operationView is one operation as GET /operations shows it.
+type operationView struct {
+	Operation  string      `json:"operation"`
+	Method     string      `json:"method"`
+	Path       string      `json:"path"`
+	MediaType  string      `json:"content_type"`
+	MovesMoney bool        `json:"moves_money"`
+	MayCost    bool        `json:"may_cost"`
+	RequestID  string      `json:"request_id,omitempty"` // the field with the merchant's own id
+	Fields     []fieldView `json:"fields"`
+}
+
+// fieldView is one field of an operation. Fields that are not listed are
+// passed on as they are.
+type fieldView struct {
+	Name     string        `json:"name"`
+	Format   nowpay.Format `json:"format"`
+	Max      int           `json:"max,omitempty"` // bytes
+	Choices  []string      `json:"choices,omitempty"`
+	Optional bool          `json:"optional,omitempty"`
+}
+
+// operationsView is the answer of GET /operations.
+type operationsView struct {
+	Merchant   string          `json:"merchant"`
+	MaxAmount  string          `json:"max_amount,omitempty"` // rupees
+	Operations []operationView `json:"operations"`
+}
+
+// Operations answers a merchant with the operations that it may call.
+func (g *Gateway) Operations(ctx context.Context, r Request) Answer {
+	x := &exchange{record: Record{ID: g.NewID(), Start: g.Now(), Source: r.Caller.Source}}
+	answer, problem := g.operations(x, r)
+	return g.close(ctx, x, answer, problem)
+}
+
+func (g *Gateway) operations(x *exchange, r Request) (Answer, *Problem) {
+	merchant, problem := g.decide(&x.record, whitelist.Args{Caller: r.Caller})
+	if problem != nil {
+		return Answer{}, problem
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		return Answer{}, &Problem{Code: MethodNotAllowed, Detail: "the list is read with GET", Allow: http.MethodGet}
+	}
+	view := operationsView{Merchant: merchant.Name, Operations: []operationView{}}
+	if merchant.MaxAmount > 0 {
+		view.MaxAmount = merchant.MaxAmount.String()
+	}
+	for _, operation := range g.Catalogue.Operations() {
+		decision, err := g.Policy.Decide(whitelist.Args{Caller: r.Caller, Operation: operation.Name})
+		if err != nil || !decision.Allowed {
+			continue
+		}
+		view.Operations = append(view.Operations, viewOf(operation))
+	}
+	body, err := json.Marshal(view)
+	if err != nil { // plain data always marshals
+		panic(err)
+	}
+	return Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, nil
+}
+
+func viewOf(operation *nowpay.Operation) operationView {
+	view := operationView{
+		Operation: operation.Name, Method: operation.Method, Path: operation.Route(), MediaType: operation.Encoding.MediaType(),
+		MovesMoney: operation.MovesMoney, MayCost: operation.MayCost, RequestID: operation.RequestID,
+		Fields: make([]fieldView, 0, len(operation.Fields)),
+	}
+	for _, field := range operation.Fields {
+		view.Fields = append(view.Fields, fieldView(field))
+	}
+	return view
+}

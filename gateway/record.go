@@ -1,0 +1,172 @@
+package gateway
+
+import (
+	"context"
+	"log/slog"
+	"net/netip"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
+)
+
+// What the header Nowpay-Gateway-Integrity says.
+const (
+	verified   = "verified"   // every check passed
+	unverified = "unverified" // a check failed, or there was nothing to check
+)
+
+// Record is the account of one exchange: the line in the log, and the source
+// of the metrics. It holds no body and no secret; personal fields are masked.
+type Record struct {
+	ID       string
+	Start    time.Time
+	Duration time.Duration // of the whole exchange
+
+	// The decision.
+	Merchant  string // "" if the caller was not identified
+	Source    netip.Addr
+	Operation string // "" if there is no such operation
+	Allowed   bool
+	Rule      string // the rule that decided
+	Reason    string // why not, as a problem code; "" if allowed
+	Problem   Code   // what the merchant was refused with; "" if the provider's answer was passed on
+
+	// What was asked for; set once the body was read.
+	RequestID string
+	Amount    nowpay.Paise
+	Fields    []slog.Attr // the operation's own fields, personal ones masked
+
+	// What became of it; set once the request was signed.
+	CredentialVersion int64
+	EgressAddress     netip.Addr
+	ProviderStatus    int           // HTTP status; 0 without an answer
+	ProviderDuration  time.Duration // from the first byte sent to the last received
+	ProviderID        string
+	Outcome           nowpay.Outcome
+	Integrity         string
+	Findings          []integrity.Finding
+	Err               error // why there is no answer, for the log alone
+
+	maybeSent bool // a byte may have left
+}
+
+// note takes over what the whitelist decided.
+func (r *Record) note(d whitelist.Decision) {
+	r.Allowed, r.Rule, r.Reason = d.Allowed, d.Rule, string(d.Reason)
+	if d.Merchant != nil {
+		r.Merchant = d.Merchant.Name
+	}
+}
+
+// shownLength bounds what the log repeats of a field that is not personal.
+const shownLength = 64
+
+// noteBody keeps the operation's own fields for the log. Fields that the
+// catalogue does not know are left out: they may hold anything.
+func (r *Record) noteBody(operation *nowpay.Operation, body *nowpay.Body) {
+	for _, field := range operation.Fields {
+		value, ok := body.Get(field.Name)
+		if !ok {
+			continue
+		}
+		text := value.Text
+		switch {
+		case operation.IsPersonal(field.Name):
+			text = mask(text)
+		case len(text) > shownLength:
+			text = text[:shownLength]
+		}
+		r.Fields = append(r.Fields, slog.String(field.Name, text))
+	}
+}
+
+// mask hides a personal value. The last four characters of a long number are
+// kept: operators compare them with what a customer reads out.
+func mask(text string) string {
+	const kept, shortest = 4, 9
+	if len(text) < shortest {
+		return "***"
+	}
+	for i := range len(text) {
+		if text[i] < '0' || text[i] > '9' {
+			return "***"
+		}
+	}
+	return "***" + text[len(text)-kept:]
+}
+
+// log writes the record as one line.
+func (r *Record) log(ctx context.Context, logger *slog.Logger) {
+	level := r.level()
+	if !logger.Enabled(ctx, level) {
+		return
+	}
+	attrs := make([]slog.Attr, 0, 24)
+	attrs = append(attrs,
+		slog.String("exchange", r.ID),
+		slog.String("merchant", r.Merchant),
+		slog.String("source", r.Source.String()),
+		slog.String("operation", r.Operation),
+		slog.Bool("allowed", r.Allowed),
+		slog.String("rule", r.Rule),
+		slog.String("reason", r.Reason),
+		slog.String("problem", string(r.Problem)),
+		slog.Duration("duration", r.Duration),
+	)
+	if r.RequestID != "" {
+		attrs = append(attrs, slog.String("request_id", r.RequestID))
+	}
+	if r.Amount != 0 {
+		attrs = append(attrs, slog.String("amount", r.Amount.String()))
+	}
+	if len(r.Fields) > 0 {
+		attrs = append(attrs, slog.GroupAttrs("fields", r.Fields...))
+	}
+	if r.Outcome != "" {
+		attrs = append(attrs, r.outcomeAttrs()...)
+	}
+	if r.Err != nil {
+		attrs = append(attrs, slog.String("error", r.Err.Error()))
+	}
+	logger.LogAttrs(ctx, level, "exchange", attrs...)
+}
+
+// outcomeAttrs are the attributes of an exchange that came as far as signing.
+func (r *Record) outcomeAttrs() []slog.Attr {
+	return []slog.Attr{
+		slog.String("outcome", string(r.Outcome)),
+		slog.String("integrity", r.Integrity),
+		slog.Any("findings", r.Findings),
+		slog.String("provider_id", r.ProviderID),
+		slog.Int("provider_status", r.ProviderStatus),
+		slog.Duration("provider_duration", r.ProviderDuration),
+		slog.Int64("credential_version", r.CredentialVersion),
+		slog.String("egress_address", addressText(r.EgressAddress)),
+	}
+}
+
+// level makes what needs a person's eye stand out: a refusal by the provider
+// (key, address, balance or a missing field), an unknown outcome, a failed check.
+func (r *Record) level() slog.Level {
+	for _, finding := range r.Findings {
+		if finding == integrity.KeyLeak {
+			return slog.LevelError
+		}
+	}
+	switch {
+	case len(r.Findings) > 0, r.Outcome == nowpay.Unknown, r.Outcome == nowpay.Refused, r.Outcome == nowpay.Unsent:
+		return slog.LevelWarn
+	default:
+		return slog.LevelInfo
+	}
+}
+
+// addressText is the address, or nothing where none was used.
+func addressText(a netip.Addr) string {
+	if !a.IsValid() {
+		return ""
+	}
+	return a.String()
+}

@@ -1,0 +1,280 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strings"
+
+	"github.com/nowpay-gateway/nowpay-gateway/egress"
+	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
+	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
+)
+
+// identify finds out who calls, from where, and what for. Nothing of the body
+// has been read yet.
+func (g *Gateway) identify(x *exchange, r Request) *Problem {
+	name, targetErr := whitelist.ParseTarget(r.Target)
+	operation, known := g.Catalogue.Lookup(name)
+	args := whitelist.Args{Caller: r.Caller}
+	if known {
+		args.Operation = operation.Name
+	}
+	merchant, problem := g.decide(&x.record, args)
+	if problem != nil {
+		return problem
+	}
+	switch {
+	case targetErr != nil && !strings.HasPrefix(r.Target, "/api/"):
+		return &Problem{Code: NotFound, Detail: "operations are called as POST /api/<group>/<action> or POST /api/index.php?route=/api/<group>/<action>"}
+	case targetErr != nil:
+		return &Problem{Code: UnknownOperation, Detail: "the path must be exactly /api/<group>/<action> or /api/index.php?route=/api/<group>/<action>: unescaped, lower case, no other parameters"}
+	case !known:
+		return &Problem{Code: UnknownOperation, Detail: "the gateway's catalogue has no such operation; GET /operations lists what may be called"}
+	case r.Method != operation.Method:
+		return &Problem{Code: MethodNotAllowed, Detail: "operations are called with " + operation.Method, Allow: operation.Method}
+	}
+	x.merchant, x.operation = merchant, operation
+	return nil
+}
+
+// decide asks the whitelist and notes its decision.
+func (g *Gateway) decide(record *Record, args whitelist.Args) (*whitelist.Merchant, *Problem) {
+	decision, err := g.Policy.Decide(args)
+	if err != nil {
+		record.Rule = "no readable source address"
+		return nil, &Problem{Code: SourceNotAllowed}
+	}
+	record.Operation = args.Operation
+	record.note(decision)
+	if !decision.Allowed {
+		return nil, refusal(decision)
+	}
+	return decision.Merchant, nil
+}
+
+// refusal says of a decision only what its merchant may know.
+func refusal(d whitelist.Decision) *Problem {
+	problem := &Problem{Code: Code(d.Reason)}
+	switch problem.Code {
+	case Unauthenticated:
+		problem.Detail = "send a valid token as Authorization: Bearer <token>, or the client certificate or user that the gateway knows"
+	case SourceNotAllowed:
+		problem.Detail = "the address that the request came from is not in the merchant's whitelist"
+	case OperationNotAllowed:
+		problem.Detail = "GET /operations lists what the merchant may call"
+	case AmountNotAllowed:
+		problem.Detail = "the amount is above the merchant's limit for one transaction, or not known beforehand"
+	}
+	return problem
+}
+
+// admit reads the body strictly and holds it against the operation and the
+// merchant's limits.
+func (g *Gateway) admit(x *exchange, r Request) *Problem {
+	if problem := checkMediaType(r.Header, x.operation); problem != nil {
+		return problem
+	}
+	body, problem := g.readBody(x.operation, r.Body)
+	if problem != nil {
+		return problem
+	}
+	if x.merchant.StripCredentials {
+		body = body.Without("username", "key")
+	}
+	if body.Has("username") || body.Has("key") {
+		return &Problem{Code: CredentialInRequest, Detail: "the gateway adds username and key itself: leave both out, in any letter case"}
+	}
+	x.body = body
+	x.record.noteBody(x.operation, body)
+	if err := x.operation.CheckFields(body); err != nil {
+		var field *nowpay.FieldError
+		if errors.As(err, &field) {
+			return &Problem{Code: InvalidField, Detail: field.Error(), Field: field.Field}
+		}
+		return &Problem{Code: InvalidField}
+	}
+	return g.admitAmount(x)
+}
+
+// admitAmount applies the merchant's limit to what the operation will cost.
+func (g *Gateway) admitAmount(x *exchange) *Problem {
+	x.sent = integrity.Sent{Operation: x.operation}
+	if id, ok := x.field(x.operation.RequestID); ok {
+		x.sent.RequestID = id.Text
+	}
+	if value, ok := x.field(x.operation.Amount); ok {
+		amount, err := value.Amount()
+		if err != nil {
+			return &Problem{Code: InvalidField, Detail: fmt.Sprintf("field %q: %v", x.operation.Amount, err), Field: x.operation.Amount}
+		}
+		x.sent.Amount = amount
+	}
+	x.record.RequestID, x.record.Amount = x.sent.RequestID, x.sent.Amount
+	if !x.operation.MovesMoney {
+		return nil
+	}
+	decision := x.merchant.DecideAmount(x.sent.Amount)
+	if !decision.Allowed {
+		x.record.note(decision)
+		return refusal(decision)
+	}
+	return nil
+}
+
+// field is a field that the operation names. A trait that is not set finds
+// nothing, whatever members the body has.
+func (x *exchange) field(name string) (nowpay.Value, bool) {
+	if name == "" {
+		return nowpay.Value{}, false
+	}
+	return x.body.Get(name)
+}
+
+// checkMediaType refuses bodies that are not plainly of the operation's type.
+func checkMediaType(header http.Header, operation *nowpay.Operation) *Problem {
+	want := operation.Encoding.MediaType()
+	values := header.Values("Content-Type")
+	if len(values) == 1 && len(header.Values("Content-Encoding")) == 0 {
+		media, params, err := mime.ParseMediaType(values[0])
+		charset, hasCharset := params["charset"]
+		plain := len(params) == 0 || len(params) == 1 && hasCharset && strings.EqualFold(charset, "utf-8")
+		if err == nil && media == want && plain {
+			return nil
+		}
+	}
+	return &Problem{Code: UnsupportedMediaType, Detail: "send the body as Content-Type: " + want + ", without Content-Encoding"}
+}
+
+// readBody reads at most what is allowed, and all of it strictly.
+func (g *Gateway) readBody(operation *nowpay.Operation, r io.Reader) (*nowpay.Body, *Problem) {
+	tooLarge := &Problem{Code: BodyTooLarge, Detail: fmt.Sprintf("a body may have %d bytes", g.MaxBody)}
+	raw, err := io.ReadAll(io.LimitReader(r, int64(g.MaxBody)+1))
+	var limit *http.MaxBytesError
+	switch {
+	case errors.As(err, &limit): // request_body in the Caddyfile
+		return nil, tooLarge
+	case err != nil:
+		return nil, &Problem{Code: MalformedBody, Detail: "the body did not arrive whole"}
+	}
+	parse := nowpay.ParseJSON
+	if operation.Encoding == nowpay.Form {
+		parse = nowpay.ParseForm
+	}
+	body, err := parse(raw, nowpay.Limits{Bytes: g.MaxBody})
+	switch {
+	case errors.Is(err, nowpay.ErrTooLarge):
+		return nil, tooLarge
+	case err != nil:
+		return nil, &Problem{Code: MalformedBody, Detail: err.Error()}
+	}
+	return body, nil
+}
+
+// sign takes the credential, once for the whole exchange, and signs. The
+// caller releases the credential.
+func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret.Credential, *Problem) {
+	unsent := func(code Code, detail string) (signer.Signed, *secret.Credential, *Problem) {
+		x.record.Outcome = nowpay.Unsent
+		return signer.Signed{}, nil, &Problem{Code: code, Detail: detail}
+	}
+	if ctx.Err() != nil { // the merchant is gone, and nothing has happened yet
+		return unsent(NotSent, "the request was cancelled before anything was sent")
+	}
+	account := g.Accounts[x.merchant.Account]
+	credential, err := account.Secret.Acquire()
+	if err != nil {
+		x.record.Err = err
+		return unsent(CredentialUnavailable, "nothing was sent; the same request ID may be sent again")
+	}
+	x.record.CredentialVersion = credential.Version()
+	signed, err := account.Sign.Sign(signer.Request{Operation: x.operation, Body: x.body}, credential)
+	if err != nil {
+		credential.Release()
+		x.record.Err = err
+		return unsent(NotSent, "the request could not be signed; nothing was sent")
+	}
+	return signed, credential, nil
+}
+
+// send sends once. Neither a response nor a problem means: sent, but no answer
+// that could be read.
+func (g *Gateway) send(ctx context.Context, x *exchange, signed signer.Signed) (*egress.Response, *Problem) {
+	defer signed.Wipe()
+	request := &egress.Request{Target: x.operation.Target(), ContentType: signed.ContentType, Header: signed.Header, Body: signed.Body}
+	// From here on a merchant that hangs up must not cancel anything.
+	x.record.maybeSent = true
+	response, err := g.Egress.Do(context.WithoutCancel(ctx), request)
+	if err == nil {
+		x.record.EgressAddress, x.record.ProviderStatus = response.LocalAddr, response.Status
+		x.record.ProviderDuration = response.Duration
+		return response, nil
+	}
+	x.record.Err = err
+	var failure *egress.Error
+	if !errors.As(err, &failure) || failure.Sent {
+		return nil, nil
+	}
+	x.record.maybeSent = false
+	x.record.Outcome = nowpay.Unsent
+	if errors.Is(err, egress.ErrEgressAddress) {
+		return nil, &Problem{Code: EgressUnavailable, Detail: "nothing was sent; the same request ID may be sent again"}
+	}
+	return nil, &Problem{Code: NotSent, Detail: "the provider could not be reached; the same request ID may be sent again"}
+}
+
+// unanswered is for a request that was sent, or partly sent, without an answer
+// that could be read.
+func (g *Gateway) unanswered(x *exchange) (Answer, *Problem) {
+	if errors.Is(x.record.Err, egress.ErrTimeout) {
+		return g.unknown(x, GatewayTimeout, "the provider did not answer in time; what became of the request is not known")
+	}
+	return g.unknown(x, BadGateway, "the provider gave no readable answer; what became of the request is not known")
+}
+
+// check holds the answer against the request, and passes on what is genuine.
+func (g *Gateway) check(x *exchange, response *egress.Response, key secret.Value) (Answer, *Problem) {
+	verdict := integrity.Check(x.sent, integrity.Answer{Status: response.Status, Header: response.Header, Body: response.Body}, key)
+	x.record.Outcome, x.record.Findings = verdict.Outcome, verdict.Findings
+	x.record.ProviderID = verdict.ProviderID
+	x.record.Integrity = verified
+	if len(verdict.Findings) > 0 {
+		x.record.Integrity = unverified
+	}
+	if verdict.Outcome == nowpay.Unknown || verdict.Body == nil && !x.operation.MovesMoney {
+		return g.unknown(x, BadGateway, "the provider's answer failed the gateway's checks and was not passed on")
+	}
+	if verdict.Body == nil {
+		return ownAnswer(x), nil
+	}
+	return Answer{Status: http.StatusOK, Header: verdict.Header, Body: verdict.Body}, nil
+}
+
+// unknown answers where something was sent and no trustworthy answer came:
+// pending if money may have moved, otherwise a problem.
+func (g *Gateway) unknown(x *exchange, code Code, detail string) (Answer, *Problem) {
+	x.record.Outcome, x.record.Integrity = nowpay.Unknown, unverified
+	if x.operation.MovesMoney {
+		return ownAnswer(x), nil
+	}
+	return Answer{}, &Problem{Code: code, Detail: detail}
+}
+
+// recovered turns a bug into the careful answer: whatever may have been sent
+// is unknown, never failed. The panic's value may hold anything, so only its
+// type is logged.
+func (g *Gateway) recovered(ctx context.Context, x *exchange, p any) (Answer, *Problem) {
+	g.Logger.ErrorContext(ctx, "panic in an exchange", "exchange", x.record.ID, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	if !x.record.maybeSent {
+		x.record.Outcome = nowpay.Unsent
+		return Answer{}, &Problem{Code: NotSent, Detail: "the gateway failed before anything was sent"}
+	}
+	return g.unknown(x, BadGateway, "the gateway failed while the request was under way")
+}
