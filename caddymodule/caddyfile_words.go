@@ -33,6 +33,8 @@ func (w words) parse(d *caddyfile.Dispenser, block string) error {
 			}
 		case d.Val() == "{":
 			return d.Errf("unexpected block in %s", block)
+		case len(w) == 0:
+			return d.Errf("%s takes no block", block)
 		default:
 			return d.Errf("unknown word %q in %s; there is: %s", d.Val(), block, list(maps.Keys(w)))
 		}
@@ -64,6 +66,8 @@ func quantity(least, most int) string {
 		return "no value on its line"
 	case most == many:
 		return fmt.Sprintf("%d or more values", least)
+	case least == 0:
+		return fmt.Sprintf("at most %d value", most)
 	case least == 1 && most == 1:
 		return "exactly 1 value"
 	case least == most:
@@ -196,7 +200,7 @@ func guest(into *json.RawMessage, namespace, inlineKey string) word {
 		name := d.Val()
 		id := namespace + "." + name
 		if _, err := caddy.GetModule(id); err != nil {
-			return d.Errf("unknown %s %q; there is: %s", kind, name, guests(namespace))
+			return d.Errf("unknown %s %s %q; there is: %s", kind, inlineKey, name, guests(namespace))
 		}
 		module, err := caddyfile.UnmarshalModule(d, id)
 		if err != nil {

@@ -117,7 +117,7 @@ func (u *Upstream) settings() (egress.Config, error) {
 	}
 	r := newResolver()
 	config := egress.Config{
-		URL:            one(r, "url", u.URL, url.Parse),
+		URL:            one(r, "url", u.URL, parseURL),
 		LocalAddresses: each(r, "local_address", u.LocalAddresses, parseLocalAddress),
 		RootCAs:        one(r, "ca", u.CA, readCertificates),
 		Pins:           each(r, "pin", u.Pins, parsePin),
@@ -210,6 +210,17 @@ func parsePattern(catalogue *nowpay.Catalogue, s string) (whitelist.Pattern, err
 		return pattern, fmt.Errorf("there is no operation %q: correct it, or add it with `operation <route> { … }`", s)
 	}
 	return pattern, nil
+}
+
+// parseURL does not repeat the URL in its error: someone may have put a
+// password in it.
+func parseURL(s string) (*url.URL, error) {
+	u, err := url.Parse(s)
+	var parseErr *url.Error
+	if errors.As(err, &parseErr) {
+		return nil, parseErr.Err
+	}
+	return u, err
 }
 
 func parseLocalAddress(s string) (netip.Addr, error) {

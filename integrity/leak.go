@@ -20,8 +20,8 @@ const (
 // together from pieces of several of them. An empty key is never found. The
 // forms it knows:
 //
-//   - the key itself, in any letter case;
-//   - hexadecimal, in any letter case;
+//   - the key itself, its ASCII letters in any case;
+//   - hexadecimal, in any case;
 //   - base64 of the key or of a longer text around it, in both alphabets,
 //     with and without padding;
 //   - each of these percent-encoded or JSON-escaped, wholly or partly, up to

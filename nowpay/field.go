@@ -90,7 +90,7 @@ func checkText(v Value) string {
 
 func checkDigits(v Value) string {
 	switch {
-	case v.Kind != String && v.Kind != Number, !isDigits(v.Text):
+	case !isDigits(v.Text): // only strings and numbers have a text
 		return "must be digits"
 	case v.Kind == Number && len(v.Text) > exactDigits:
 		return "must be sent as a string, being longer than a number keeps"
@@ -114,7 +114,7 @@ func checkAmount(v Value) string {
 }
 
 func (f *Field) checkChoice(v Value) string {
-	if v.Kind != String && v.Kind != Number || !slices.Contains(f.Choices, v.Text) {
+	if !slices.Contains(f.Choices, v.Text) {
 		return "must be one of " + strings.Join(f.Choices, ", ")
 	}
 	return ""

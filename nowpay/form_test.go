@@ -21,7 +21,7 @@ func mustForm(t testing.TB, s string) *nowpay.Body {
 
 var (
 	goodForms = []string{
-		"", "a=", "a=1", "a=1&b=2", "a=1&A=2", "a_1=%20+%2b", "PidData=%3CPid%20a=%22b%22%3E", "a=%C3%A9", "a=b=c==", "_=~*'()!",
+		"", "a=", "a=1", "a=1&b=2", "a=1&A=2", "a_1=%20+%2b%4a%4B%c3%aF", "PidData=%3CPid%20a=%22b%22%3E", "a=%C3%A9", "a=b=c==", "_=~*'()!",
 	}
 	badForms = map[string]string{
 		"a":                   "field without a value",

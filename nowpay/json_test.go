@@ -241,6 +241,9 @@ func TestBodyHas(t *testing.T) {
 			t.Errorf("Has(key) is false for %s", s)
 		}
 	}
+	if !mustJSON(t, "{\"u\u017fername\":1}").Has("username") {
+		t.Error("Has(username) is false for a long s")
+	}
 	for _, s := range []string{`{}`, `{"keys":1}`, `{"a":{"key":1}}`, `{"a":"key"}`, `{" key":1}`} {
 		if mustJSON(t, s).Has("key") {
 			t.Errorf("Has(key) is true for %s", s)

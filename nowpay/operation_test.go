@@ -33,6 +33,20 @@ func TestOperationRouteAndTarget(t *testing.T) {
 	}
 }
 
+func TestOperationAnswerIDAndPersonal(t *testing.T) {
+	o := recharge()
+	if got := o.AnswerID(); got != "yourrequestid" {
+		t.Errorf("AnswerID() = %q, want yourrequestid", got)
+	}
+	o.AnswerRequestID = ""
+	if got := o.AnswerID(); got != "yourreqid" {
+		t.Errorf("AnswerID() = %q, want the name in the request", got)
+	}
+	if !o.IsPersonal("number") || o.IsPersonal("amount") || o.IsPersonal("") {
+		t.Error("IsPersonal does not follow the table")
+	}
+}
+
 func TestOperationValidate(t *testing.T) {
 	type op = nowpay.Operation
 	for _, test := range []struct {

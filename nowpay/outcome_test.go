@@ -1,10 +1,25 @@
 package nowpay_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 )
+
+func TestScaleCode(t *testing.T) {
+	codes := map[nowpay.Scale]string{nowpay.Scale012: "1 0 0 2 2 2", nowpay.Scale01: "1 0 0 2 2 2", nowpay.ScalePAN: "17 0 0 21 21 21"}
+	outcomes := []nowpay.Outcome{nowpay.Success, nowpay.Failed, nowpay.Refused, nowpay.Pending, nowpay.Unknown, nowpay.Unsent}
+	for scale, want := range codes {
+		var got []string
+		for _, o := range outcomes {
+			got = append(got, scale.Code(o))
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("Scale(%q).Code of %q = %q, want %q", scale, outcomes, got, want)
+		}
+	}
+}
 
 func TestScaleRead(t *testing.T) {
 	known := map[nowpay.Scale]map[string]nowpay.Outcome{

@@ -114,19 +114,16 @@ func (b *Body) Without(names ...string) *Body {
 // ReplaceValues walks every string, number and boolean at any depth, in order, and gives the body with the
 // texts that replace returned in their place. name is that of the nearest member around the value (for
 // elements of an array, the array's). Names and all other bytes stay as they are. What replace returns goes
-// in as it is, so it must be valid JSON. If nothing is replaced the result is [Body.Bytes]; so it is for a form.
+// in as it is, so it must be valid JSON. A form is returned as it is. The result is the caller's own.
 func (b *Body) ReplaceValues(replace func(name string, v Value) (jsonText []byte, ok bool)) []byte {
 	if b.encoding != JSON {
-		return b.raw
+		return slices.Clone(b.raw)
 	}
 	dec := newDecoder(b.raw)
 	defer dec.free()
 	r := replacer{dec: dec, raw: b.raw, replace: replace}
 	if err := r.value(""); err != nil {
 		return nil // cannot happen: the body was parsed; and if it did, nothing is better than half
-	}
-	if r.done == 0 {
-		return b.raw
 	}
 	return append(r.out, b.raw[r.done:]...)
 }

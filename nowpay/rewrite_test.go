@@ -152,6 +152,7 @@ func TestReplaceValues(t *testing.T) {
 	if string(got) != redacted {
 		t.Errorf("ReplaceValues = %q, want %q", got, redacted)
 	}
+	same[0], got[0] = 'x', 'x' // both are ours
 	if string(b.Bytes()) != body {
 		t.Errorf("ReplaceValues changed the body to %q", b.Bytes())
 	}

@@ -2,53 +2,51 @@ package signer
 
 import (
 	"errors"
-	"fmt"
 	"net/http"
 
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 )
 
-// ErrUnsignable means that the request must not be signed: its body does not
-// fit the operation, or already carries a username or key.
-var ErrUnsignable = errors.New("request cannot be signed")
+// ErrEncoding means that a body is not encoded as its operation wants it.
+var ErrEncoding = errors.New("the body is not in the encoding of the operation")
 
-// Request is what is to be signed.
+// ErrCredentialInBody means that a body has a member `username` or `key` of
+// its own, in any letter case.
+var ErrCredentialInBody = errors.New("the body has a username or key already")
+
+// Request is what a merchant wants sent, admitted and checked.
 type Request struct {
 	Operation *nowpay.Operation
 	Body      *nowpay.Body
 }
 
-// Signed is a signed request. It holds the key: wipe it after use.
+// Signed is a request ready to be sent. Print none of it.
 type Signed struct {
-	Header      http.Header // further headers of the scheme; nil for none
+	// Header has the headers of the scheme, all set by us; nil if there are
+	// none. Content-Type is not among them.
+	Header http.Header
+
+	// ContentType of the body.
 	ContentType string
-	Body        []byte
+
+	// Body holds the credential. It belongs to whoever asked for the
+	// signature, who wipes it once it is sent.
+	Body []byte
 }
 
-// Wipe overwrites the body.
-func (s *Signed) Wipe() { clear(s.Body) }
+// Wipe overwrites the body with zeros and forgets it. Nothing may be sending
+// it any more.
+func (s *Signed) Wipe() {
+	clear(s.Body[:cap(s.Body)])
+	s.Body = nil
+}
 
-// Scheme is a way to sign. It is safe for concurrent use.
+// Scheme is a way to prove to the provider who is calling. Schemes are safe
+// for concurrent use.
 type Scheme interface {
-	// Sign signs with one version of a credential, which it does not keep.
+	// Sign makes the signed request. It keeps neither r nor c, which the
+	// caller must hold until Sign returns. Its errors hold no secret; nothing
+	// may be sent after one.
 	Sign(r Request, c *secret.Credential) (Signed, error)
-}
-
-// Credentials puts username and key into the body, as the provider documents.
-// The zero value is ready for use.
-type Credentials struct{}
-
-// Sign implements Scheme. Other bytes of the body stay as they are.
-func (Credentials) Sign(r Request, c *secret.Credential) (Signed, error) {
-	if r.Body.Encoding() != r.Operation.Encoding {
-		return Signed{}, fmt.Errorf("%w: the body is not %s", ErrUnsignable, r.Operation.Encoding)
-	}
-	if r.Body.Has("username") || r.Body.Has("key") {
-		return Signed{}, fmt.Errorf("%w: it already carries a credential", ErrUnsignable)
-	}
-	body := r.Body.Splice(nil,
-		nowpay.Member{Name: "username", Value: c.Username().Reveal()},
-		nowpay.Member{Name: "key", Value: c.Key().Reveal()})
-	return Signed{ContentType: r.Operation.Encoding.MediaType(), Body: body}, nil
 }

@@ -435,16 +435,18 @@ func TestClose(t *testing.T) {
 		{Kind: simulator.TimeoutAfterDebit}, {Kind: simulator.TimeoutBeforeDebit}, {Kind: simulator.Slow, Delay: time.Hour},
 	} {
 		t.Run(string(fault.Kind), func(t *testing.T) {
-			b := start(t)
+			arrived := make(chan struct{}, 100)
+			b := start(t, func(c *simulator.Config) {
+				now := c.Now
+				c.Now = func() time.Time { arrived <- struct{}{}; return now() }
+			})
 			b.fault(fault)
 			result := make(chan error, 1)
 			go func() {
 				_, err := try(client(t, "127.0.0.10"), b.request("bank/payout", payout("a")))
 				result <- err
 			}()
-			for len(b.Requests()) == 0 {
-				time.Sleep(time.Millisecond) // until it is there, however long that takes
-			}
+			<-arrived
 			b.Close()
 			b.Close()
 			if err := <-result; !errors.Is(err, io.EOF) {

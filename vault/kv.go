@@ -81,8 +81,7 @@ func (k *kv) findMount(ctx context.Context) (mount, error) {
 	return mount{path: at, v2: options["version"] == "2"}, nil
 }
 
-// readFrom reads the secret from m. The answer is overwritten before it
-// returns.
+// readFrom reads the secret from m.
 func (k *kv) readFrom(ctx context.Context, m mount) (*secret.Credential, error) {
 	url := k.path
 	if m.v2 {
@@ -109,17 +108,23 @@ func (k *kv) readFrom(ctx context.Context, m mount) (*secret.Credential, error) 
 	if err != nil {
 		return fail(StepRead, explain(err, k.token))
 	}
-	defer clear(body)
-
-	a, err := parseAnswer(body, m.v2)
+	step, c, err := take(body, m.v2, k.fields)
 	if err != nil {
-		return fail(StepRead, err)
-	}
-	c, err := k.fields.credential(a.data, a.version)
-	if err != nil {
-		return fail(StepFields, err)
+		return fail(step, err)
 	}
 	return c, nil
+}
+
+// take returns the credential in a KV answer, or the step that failed. It
+// overwrites the answer.
+func take(body []byte, v2 bool, f fields) (Step, *secret.Credential, error) {
+	defer clear(body)
+	a, err := parseAnswer(body, v2)
+	if err != nil {
+		return StepRead, nil, err
+	}
+	c, err := f.credential(a.data, a.version)
+	return StepFields, c, err
 }
 
 // answer is what Vault says of a secret. The data point into the answer's body.

@@ -1,0 +1,21 @@
+// Package signer turns a checked request and a credential into what leaves
+// the gateway.
+//
+// A [Scheme] is a pure function of the two: no clock, no network, no state. The
+// one scheme here, [Credentials], puts username and key into the body, in front
+// of the merchant's own members, and changes no other byte.
+//
+// # What it defends against
+//
+//   - A merchant who brings a username or key of its own is refused, in any
+//     letter case and however escaped. The gateway checks this before; it is
+//     checked again where the credential goes in, because a body with two keys
+//     means whatever its reader chooses.
+//   - The credential is in one place only, [Signed.Body], a buffer that is made
+//     in its final size and does not grow, so that [Signed.Wipe] leaves no copy
+//     behind. Username and key come from one [secret.Credential] and so are of
+//     one version.
+//   - Errors hold nothing of the credential or the body.
+//   - Of the merchant's headers none leaves: what is sent is [Signed.Header],
+//     [Signed.ContentType] and what the egress sets itself.
+package signer
