@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	_ "github.com/caddyserver/caddy/v2/modules/standard"
 
 	_ "github.com/nowpay-gateway/nowpay-gateway/caddymodule"
+	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected half of the Caddyfile goldens")
@@ -83,6 +86,9 @@ func adaptAndValidate(t *testing.T, input string) string {
 	if err := json.Unmarshal(adapted, &config); err != nil {
 		t.Fatalf("decoding the adapted configuration: %v", err)
 	}
+	config.Logging = &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{WriterRaw: json.RawMessage(`{"output": "discard"}`)}},
+	}}
 	if err := caddy.Validate(&config); err != nil {
 		return "provision error: " + err.Error() + "\n"
 	}
@@ -91,4 +97,35 @@ func adaptAndValidate(t *testing.T, input string) string {
 		t.Fatal(err)
 	}
 	return pretty.String() + "\n"
+}
+
+// TestDumpKeepsPlaceholders checks that what a placeholder stands for is used,
+// and is not in what the admin API shows.
+func TestDumpKeepsPlaceholders(t *testing.T) {
+	const value = "token-hash-or-what-else-a-placeholder-stands-for"
+	t.Setenv("NOWPAY_TEST_USER", value)
+	t.Setenv("NOWPAY_TEST_HASH", gatewaytest.TokenHash(value))
+	g := gatewaytest.Start(t, gatewaytest.Options{Shop: "user {env.NOWPAY_TEST_USER}\ntoken {env.NOWPAY_TEST_HASH}"})
+
+	answer := g.Must(gatewaytest.Call{Token: value, Body: gatewaytest.Payout("1001", "1.50")})
+	if answer.StatusCode != http.StatusOK {
+		t.Errorf("a token behind a placeholder: %d %s", answer.StatusCode, answer.Body)
+	}
+	response, err := http.Get(g.AdminURL + "/config/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	dump, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{`"{env.NOWPAY_TEST_USER}"`, `"{env.NOWPAY_TEST_HASH}"`} {
+		if !bytes.Contains(dump, []byte(want)) {
+			t.Errorf("the dump has no %s:\n%s", want, dump)
+		}
+	}
+	if bytes.Contains(dump, []byte(value)) || bytes.Contains(dump, []byte(gatewaytest.TokenHash(value))) {
+		t.Errorf("the dump shows what a placeholder stands for:\n%s", dump)
+	}
 }

@@ -27,7 +27,10 @@ func (a *App) catalogue() (*nowpay.Catalogue, error) {
 			})
 		}
 		correction := a.Operations[name]
-		if correction == nil || !documented && correction.MovesMoney == nil {
+		switch {
+		case correction == nil:
+			return nil, fmt.Errorf("operation %q: it is null", name)
+		case !documented && correction.MovesMoney == nil:
 			// The default would be a guess about money, and a misspelt name a
 			// correction that corrects nothing.
 			return nil, fmt.Errorf("operation %q: it is not in the catalogue; if that is right, write `moves_money on` or `moves_money off`", name)

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"encoding/json"
 	"net/http"
 
@@ -39,9 +40,22 @@ func ownAnswer(x *exchange) Answer {
 	if x.record.ProviderID != "" && outcome != nowpay.Unknown {
 		body[x.operation.ProviderID] = x.record.ProviderID
 	}
-	raw, err := json.Marshal(body)
-	if err != nil { // a map of strings always marshals
+	return jsonAnswer(body)
+}
+
+// jsonAnswer is a 200 with JSON.
+func jsonAnswer(v any) Answer {
+	return Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: marshal(v)}
+}
+
+// marshal writes data that always can be: strings, numbers, lists of them.
+// Readers are programs and terminals, not browsers: < and > stay readable.
+func marshal(v any) []byte {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
 		panic(err)
 	}
-	return Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: raw}
+	return bytes.TrimSuffix(text.Bytes(), []byte("\n"))
 }

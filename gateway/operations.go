@@ -2,7 +2,6 @@ package gateway
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
@@ -64,11 +63,7 @@ func (g *Gateway) operations(x *exchange, r Request) (Answer, *Problem) {
 		}
 		view.Operations = append(view.Operations, viewOf(operation))
 	}
-	body, err := json.Marshal(view)
-	if err != nil { // plain data always marshals
-		panic(err)
-	}
-	return Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: body}, nil
+	return jsonAnswer(view), nil
 }
 
 func viewOf(operation *nowpay.Operation) operationView {

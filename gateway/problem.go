@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -76,7 +75,7 @@ type Problem struct {
 // answer renders the problem as an answer; instance is the exchange id.
 func (p *Problem) answer(instance string) Answer {
 	kind := problems[p.Code]
-	body, err := json.Marshal(struct {
+	body := marshal(struct {
 		Type     string `json:"type"`
 		Status   int    `json:"status"`
 		Title    string `json:"title"`
@@ -84,9 +83,6 @@ func (p *Problem) answer(instance string) Answer {
 		Field    string `json:"field,omitempty"`
 		Instance string `json:"instance"`
 	}{ProblemType + string(p.Code), kind.status, kind.title, p.Detail, p.Field, instance})
-	if err != nil { // strings and an int always marshal
-		panic(err)
-	}
 	header := http.Header{
 		"Content-Type": {"application/problem+json"},
 		headerError:    {string(p.Code)},

@@ -1,0 +1,409 @@
+package caddymodule
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
+)
+
+// testHash is the hash of the token "token".
+const testHash = "sha256:3c469e9d6c5875d37a43f353d4f88e61fcf812c66eee3457465a40b0da4153e0"
+
+// testConfig is a whole configuration, in which tests replace parts.
+const testConfig = `{
+	"accounts": {"main": {"secret": {"source": "file", "path": "secret.json"}}},
+	"upstream": {"url": "http://127.0.0.9:8490"},
+	"merchants": {"shop": {"account": "main", "tokens": ["` + testHash + `"], "from": ["127.0.0.1"], "allow": ["bank/payout"]}}
+}`
+
+// newContext gives a context to load modules with.
+func newContext(t *testing.T) caddy.Context {
+	t.Helper()
+	ctx, err := caddy.ProvisionContext(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := caddy.NewContext(ctx)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// load does what Caddy does with the JSON of the app.
+func load(t *testing.T, config string) (*settings, error) {
+	t.Helper()
+	app := new(App)
+	if err := caddy.StrictUnmarshalJSON([]byte(config), app); err != nil {
+		return nil, err
+	}
+	return app.settings(newContext(t))
+}
+
+func TestSettings(t *testing.T) {
+	t.Setenv("NOWPAY_TEST_NET", "::ffff:10.1.0.0/112")
+	t.Setenv("NOWPAY_TEST_LIMIT", "5000.5")
+	s, err := load(t, `{
+		"accounts": {"main": {"secret": {"source": "file", "path": "secret.json"}, "sign": {"scheme": "credentials"}}},
+		"upstream": {
+			"url": "https://nowpay.in", "local_addresses": ["::ffff:192.0.2.7", "2001:db8::7"], "addresses": ["203.0.113.0/24"],
+			"ca": "testdata/ca.pem", "pins": ["{file.testdata/pin.txt}"], "timeout": "75s", "max_response": 1000
+		},
+		"merchants": {
+			"shop": {
+				"account": "main", "tokens": ["`+testHash+`"], "client_certs": ["shop.internal"], "users": ["shop"],
+				"from": ["{env.NOWPAY_TEST_NET}"], "allow": ["bank/*"], "deny": ["bank/register"],
+				"max_amount": "{env.NOWPAY_TEST_LIMIT}", "strip_credentials": true
+			},
+			"kiosk": {"account": "main", "users": ["kiosk"], "from": ["anywhere"], "allow": ["common/balance"]}
+		},
+		"max_body": 2000
+	}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	var names []string
+	for _, m := range s.policy.Merchants() {
+		names = append(names, m.Name)
+	}
+	if want := []string{"kiosk", "shop"}; !slices.Equal(names, want) {
+		t.Fatalf("merchants = %v, want %v", names, want)
+	}
+	pattern := func(p string) whitelist.Pattern {
+		parsed, err := whitelist.ParsePattern(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return parsed
+	}
+	shop := &whitelist.Merchant{
+		Name: "shop", Account: "main", Tokens: [][32]byte{whitelist.HashToken("token")},
+		Certificates: []string{"shop.internal"}, Users: []string{"shop"},
+		From:  []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
+		Allow: []whitelist.Pattern{pattern("bank/*")}, Deny: []whitelist.Pattern{pattern("bank/register")},
+		MaxAmount: 500050, StripCredentials: true,
+	}
+	if got := s.policy.Merchants()[1]; !reflect.DeepEqual(got, shop) {
+		t.Errorf("shop = %+v, want %+v", got, shop)
+	}
+	if got := s.policy.Merchants()[0].From; len(got) != 2 || got[0].Bits() != 0 || got[1].Bits() != 0 {
+		t.Errorf("anywhere = %v", got)
+	}
+
+	e := s.egress
+	if e.URL.String() != "https://nowpay.in" || e.RootCAs == nil || e.InsecureHTTP || e.Timeout != 75*time.Second || e.MaxResponse != 1000 {
+		t.Errorf("egress = %+v", e)
+	}
+	if want := []netip.Addr{netip.MustParseAddr("192.0.2.7"), netip.MustParseAddr("2001:db8::7")}; !slices.Equal(e.LocalAddresses, want) {
+		t.Errorf("local addresses = %v, want %v", e.LocalAddresses, want)
+	}
+	if want := []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}; !slices.Equal(e.Addresses, want) {
+		t.Errorf("addresses = %v, want %v", e.Addresses, want)
+	}
+	if want := [][32]byte{{}}; !slices.Equal(e.Pins, want) { // the pin of the file is 32 zero bytes
+		t.Errorf("pins = %x, want %x", e.Pins, want)
+	}
+	if s.maxBody != 2000 {
+		t.Errorf("max body = %d, want 2000", s.maxBody)
+	}
+	if account := s.accounts["main"]; account.secret == nil || account.sign == nil || len(s.accounts) != 1 {
+		t.Errorf("accounts = %v", s.accounts)
+	}
+}
+
+func TestSettingsDefaults(t *testing.T) {
+	s, err := load(t, testConfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s.maxBody != 64<<10 {
+		t.Errorf("max body = %d, want 64 KiB", s.maxBody)
+	}
+	if _, ok := s.accounts["main"].sign.(*CredentialsSigner); !ok {
+		t.Errorf("signer = %T, want credentials", s.accounts["main"].sign)
+	}
+	if got, want := len(s.catalogue.Operations()), len(nowpay.Documented()); got != want {
+		t.Errorf("%d operations, want the %d documented ones", got, want)
+	}
+	if e := s.egress; e.RootCAs != nil || len(e.Pins)+len(e.Addresses)+len(e.LocalAddresses) > 0 {
+		t.Errorf("egress = %+v", e)
+	}
+}
+
+// TestOperations checks that corrections change what they name and nothing else.
+func TestOperations(t *testing.T) {
+	documented := func(name string) nowpay.Operation {
+		all := nowpay.Documented()
+		return all[slices.IndexFunc(all, func(o nowpay.Operation) bool { return o.Name == name })]
+	}
+	field := func(o nowpay.Operation, name string) *nowpay.Field {
+		return &o.Fields[slices.IndexFunc(o.Fields, func(f nowpay.Field) bool { return f.Name == name })]
+	}
+	tests := []struct {
+		name, correction string
+		want             func() nowpay.Operation
+	}{
+		{"bank/payout", `{}`, func() nowpay.Operation { return documented("bank/payout") }},
+		{"bank/payout", `{"fields": [{"name": "bank", "format": "text", "max": 60}], "personal": ["bank"]}`, func() nowpay.Operation {
+			o := documented("bank/payout")
+			o.Fields = append(o.Fields, nowpay.Field{Name: "bank", Format: nowpay.FormatText, Max: 60})
+			o.Personal = append(o.Personal, "bank")
+			return o
+		}},
+		{"bank/payout", `{"fields": [{"name": "transferMode", "format": "choice", "choices": ["RGTS"]}]}`, func() nowpay.Operation {
+			o := documented("bank/payout")
+			*field(o, "transferMode") = nowpay.Field{Name: "transferMode", Format: nowpay.FormatChoice, Choices: []string{"RGTS"}}
+			return o
+		}},
+		{"bank/payout", `{"success_needs": ["none"]}`, func() nowpay.Operation {
+			o := documented("bank/payout")
+			o.SuccessNeeds = nil
+			return o
+		}},
+		{"bank/payout", `{"success_needs": ["utr"], "provider_id": "txnid", "status": "common/balance"}`, func() nowpay.Operation {
+			o := documented("bank/payout")
+			o.SuccessNeeds, o.ProviderID, o.Status = []string{"utr"}, "txnid", "common/balance"
+			return o
+		}},
+		{"bank/payout", `{"moves_money": false, "may_cost": true, "amount": "none", "without": ["amount"], "request_id": "none"}`, func() nowpay.Operation {
+			o := documented("bank/payout")
+			o.MovesMoney, o.MayCost, o.Amount, o.RequestID = false, true, "", ""
+			o.Fields = slices.DeleteFunc(o.Fields, func(f nowpay.Field) bool { return f.Name == "amount" })
+			return o
+		}},
+		{"recharge/dorecharge", `{
+			"moves_money": true, "fields": [{"name": "amount", "format": "amount"}, {"name": "yourreqid", "format": "text", "optional": false}],
+			"request_id": "yourreqid", "answer_request_id": "yourrequestid", "provider_id": "ourrequestid", "amount": "amount"
+		}`, func() nowpay.Operation {
+			return nowpay.Operation{
+				Name: "recharge/dorecharge", Method: "POST", Encoding: nowpay.JSON, Scale: nowpay.Scale012, MovesMoney: true,
+				Fields:    []nowpay.Field{{Name: "amount", Format: nowpay.FormatAmount}, {Name: "yourreqid", Format: nowpay.FormatText}},
+				RequestID: "yourreqid", AnswerRequestID: "yourrequestid", ProviderID: "ourrequestid", Amount: "amount",
+			}
+		}},
+		{"aeps/transfer", `{"moves_money": false, "encoding": "form", "scale": "0/1"}`, func() nowpay.Operation {
+			return nowpay.Operation{Name: "aeps/transfer", Method: "POST", Encoding: nowpay.Form, Scale: nowpay.Scale01}
+		}},
+	}
+	for _, test := range tests {
+		config := strings.Replace(testConfig, `"upstream"`, fmt.Sprintf(`"operations": {%q: %s}, "upstream"`, test.name, test.correction), 1)
+		s, err := load(t, config)
+		if err != nil {
+			t.Errorf("%s %s: %v", test.name, test.correction, err)
+			continue
+		}
+		got, _ := s.catalogue.Lookup(test.name)
+		if want := test.want(); !reflect.DeepEqual(*got, want) {
+			t.Errorf("%s %s:\n got %+v\nwant %+v", test.name, test.correction, *got, want)
+		}
+	}
+}
+
+// TestJSONRefused has what a Caddyfile cannot say.
+func TestJSONRefused(t *testing.T) {
+	merchant := func(s string) string {
+		return strings.Replace(testConfig, `{"account": "main"`, `{`+s+`, "account": "main"`, 1)
+	}
+	upstream := func(s string) string {
+		return strings.Replace(testConfig, `"upstream": {`, `"upstream": {`+s+`, `, 1)
+	}
+	operations := func(s string) string {
+		return strings.Replace(testConfig, `"upstream": {`, `"operations": {`+s+`}, "upstream": {`, 1)
+	}
+	account := func(s string) string {
+		return strings.Replace(testConfig, `{"secret": {"source": "file", "path": "secret.json"}}`, s, 1)
+	}
+	vault := func(auth string) string {
+		return account(`{"secret": {"source": "vault", "address": "https://vault.internal", "path": "secret/nowpay", ` + auth + `}}`)
+	}
+	tests := []struct{ name, config, want string }{
+		{"unknown field", strings.Replace(testConfig, `{`, `{"journal": {}, `, 1), `unknown field "journal"`},
+		{"unknown field of an account", account(`{"verify": {}}`), `unknown field "verify"`},
+		{"unknown field of a secret", account(`{"secret": {"source": "file", "path": "a", "mode": 1}}`), `unknown field "mode"`},
+		{"unknown field of a vault", vault(`"token": "abc"`), `unknown field "token"`},
+		{"unknown field of a login", vault(`"auth": {"method": "token", "file": "a"}`), `unknown field "file"`},
+		{"unknown field of a signer", account(`{"secret": {"source": "file", "path": "a"}, "sign": {"scheme": "credentials", "key": "a"}}`), `unknown field "key"`},
+		{"unknown field of the upstream", upstream(`"proxy": "a"`), `unknown field "proxy"`},
+		{"unknown field of an operation", operations(`"a/b": {"method": "GET"}`), `unknown field "method"`},
+		{"unknown field of a field", operations(`"a/b": {"fields": [{"regexp": "a"}]}`), `unknown field "regexp"`},
+		{"unknown field of a merchant", merchant(`"rate": "1/s"`), `unknown field "rate"`},
+		{"runtime field", strings.Replace(testConfig, `{`, `{"rt": {}, `, 1), `unknown field "rt"`},
+
+		{"no account object", account(`null`), `account "main": no secret: write`},
+		{"secret without source", account(`{"secret": {"path": "a"}}`), `account "main": secret: `},
+		{"unknown source", account(`{"secret": {"source": "aws"}}`), `account "main": secret: `},
+		{"empty secret file", account(`{"secret": {"source": "file"}}`), "no path: write `secret file <path>`"},
+		{"unknown scheme", account(`{"secret": {"source": "file", "path": "a"}, "sign": {"scheme": "jwe"}}`), `account "main": sign: `},
+		{"empty account name", strings.Replace(testConfig, `{"main":`, `{"":`, 1), `account "": a name is`},
+		{"vault without login method", vault(`"auth": {}`), "no login method given"},
+		{"unknown login method", vault(`"auth": {"method": "jwt"}`), `auth: unknown auth method "jwt"; there is: approle, token`},
+		{"token with the options of approle", vault(`"auth": {"method": "token", "token_file": "a", "role_id": "b"}`), "auth: token takes a token_file and nothing else"},
+		{"approle with the option of token", vault(`"auth": {"method": "approle", "token_file": "a", "role_id": "b", "secret_id_file": "c"}`), "auth: approle takes"},
+		{"approle without role", vault(`"auth": {"method": "approle", "secret_id_file": "c"}`), "no role ID given"},
+		{"negative refresh", vault(`"refresh": -1, "auth": {"method": "token", "token_file": "a"}`), "negative"},
+		{"negative staleness", vault(`"stale_for": -1, "auth": {"method": "token", "token_file": "a"}`), "stale_for"},
+
+		{"no upstream object", strings.Replace(testConfig, `{"url": "http://127.0.0.9:8490"}`, `null`, 1), "upstream: not given"},
+		{"no url", strings.Replace(testConfig, `"url"`, `"ca"`, 1), "upstream: ca: "},
+		{"empty upstream", strings.Replace(testConfig, `{"url": "http://127.0.0.9:8490"}`, `{}`, 1), "upstream: no url: write `upstream <url>`"},
+		{"negative timeout", upstream(`"timeout": -1`), "upstream: timeout: must not be negative"},
+		{"negative response", upstream(`"max_response": -1`), "upstream: max_response: must not be negative"},
+		{"empty local address", upstream(`"local_addresses": [""]`), "upstream: local_address: has an empty value"},
+		{"empty network", upstream(`"addresses": [""]`), "upstream: addresses: has an empty value"},
+
+		{"no merchant object", strings.Replace(testConfig, `{"account": "main"`, `null, "x": {"account": "main"`, 1), `merchant "shop": no account: write`},
+		{"empty merchant name", strings.Replace(testConfig, `{"shop":`, `{"":`, 1), `merchant "": a name is`},
+		{"empty user", merchant(`"users": [""]`), `merchant "shop": user: has an empty value`},
+		{"empty allow", merchant(`"deny": [""]`), `merchant "shop": deny: has an empty value`},
+
+		{"no operation object", operations(`"bank/payout": null`), `operation "bank/payout": it is null`},
+		{"no field object", operations(`"bank/payout": {"fields": [null]}`), `operation "bank/payout": fields: one is null`},
+		{"field twice", operations(`"bank/payout": {"fields": [{"name": "a", "format": "text"}, {"name": "a", "format": "text"}]}`), `operation "bank/payout": field "a": it is given twice`},
+		{"negative length", operations(`"bank/payout": {"fields": [{"name": "a", "format": "text", "max": -1}]}`), `field "a"`},
+		{"text with choices", operations(`"bank/payout": {"fields": [{"name": "a", "format": "text", "choices": ["b"]}]}`), `field "a"`},
+		{"answer's id without an id", operations(`"a/b": {"moves_money": false, "answer_request_id": "c"}`), `operation "a/b"`},
+
+		{"negative body", strings.Replace(testConfig, `{`, `{"max_body": -1, `, 1), "max_body: must be"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := load(t, test.config)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got error %v, want %q in it", err, test.want)
+			}
+		})
+	}
+}
+
+// TestVaultKey checks that sources are shared exactly if all options agree, and
+// that the key shows none of them that need not be known.
+func TestVaultKey(t *testing.T) {
+	ca := filepath.Join(t.TempDir(), "ca.pem")
+	pem, err := os.ReadFile("testdata/ca.pem")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(ca, pem, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOWPAY_TEST_ROLE", "the-role-id")
+	key := func(change func(*VaultSecret)) string {
+		t.Helper()
+		v := &VaultSecret{
+			Address: "https://vault.internal:8200", CA: ca, Path: "secret/nowpay",
+			Auth: &VaultAuth{Method: "approle", RoleID: "{env.NOWPAY_TEST_ROLE}", SecretIDFile: "id"},
+		}
+		change(v)
+		if err := v.Provision(caddy.Context{}); err != nil {
+			t.Fatal(err)
+		}
+		return v.Key()
+	}
+	same := func(*VaultSecret) {}
+	first := key(same)
+	if again := key(same); again != first {
+		t.Errorf("the same options give %q and %q", first, again)
+	}
+	if resolved := key(func(v *VaultSecret) { v.Auth.RoleID = "the-role-id" }); resolved != first {
+		t.Errorf("a placeholder gives %q, its value %q", first, resolved)
+	}
+	if strings.Contains(first, "role") {
+		t.Errorf("Key() = %q shows the login", first)
+	}
+	seen := map[string]string{first: "no change"}
+	check := func(name, key string) {
+		if other, ok := seen[key]; ok {
+			t.Errorf("%s gives the same key as %s", name, other)
+		}
+		seen[key] = name
+	}
+	for name, change := range map[string]func(*VaultSecret){
+		"address":        func(v *VaultSecret) { v.Address = "https://vault.internal:8201" },
+		"namespace":      func(v *VaultSecret) { v.Namespace = "ns" },
+		"ca":             func(v *VaultSecret) { v.CA = "testdata/ca.pem" },
+		"no ca":          func(v *VaultSecret) { v.CA = "" },
+		"auth method":    func(v *VaultSecret) { v.Auth = &VaultAuth{Method: "token", TokenFile: "id"} },
+		"role_id":        func(v *VaultSecret) { v.Auth.RoleID = "other" },
+		"secret_id_file": func(v *VaultSecret) { v.Auth.SecretIDFile = "other" },
+		"path":           func(v *VaultSecret) { v.Path = "secret/other" },
+		"username_field": func(v *VaultSecret) { v.UsernameField = "user" },
+		"key_field":      func(v *VaultSecret) { v.KeyField = "user" },
+		"refresh":        func(v *VaultSecret) { v.Refresh = caddy.Duration(time.Second) },
+		"stale_for":      func(v *VaultSecret) { v.StaleFor = caddy.Duration(time.Hour) },
+	} {
+		check(name, key(change))
+	}
+	if err := os.WriteFile(ca, append(pem, pem...), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	check("a new CA in the same file", key(same))
+}
+
+// TestSecretFileKey checks that one file is one source however it is written.
+func TestSecretFileKey(t *testing.T) {
+	abs, err := filepath.Abs("secret.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("NOWPAY_TEST_FILE", "secret.json")
+	for _, path := range []string{"secret.json", "./testdata/../secret.json", abs, "{env.NOWPAY_TEST_FILE}"} {
+		f := &FileSecret{Path: path}
+		if err := f.Provision(caddy.Context{}); err != nil {
+			t.Fatal(err)
+		}
+		if want := "file " + abs; f.Key() != want {
+			t.Errorf("%s: Key() = %q, want %q", path, f.Key(), want)
+		}
+	}
+}
+
+// TestProvisionReachesNothing loads a configuration whose Vault and provider
+// count their visitors, and whose files with secrets are not there.
+func TestProvisionReachesNothing(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	visited := make(chan bool, 1)
+	go func() {
+		conn, err := listener.Accept()
+		if err == nil {
+			conn.Close()
+		}
+		visited <- err == nil
+	}()
+	config := strings.ReplaceAll(`{
+		"accounts": {
+			"main": {"secret": {"source": "vault", "address": "http://ADDR", "path": "secret/nowpay", "auth": {"method": "token", "token_file": "no-such-file"}}},
+			"file": {"secret": {"source": "file", "path": "no-such-file"}}
+		},
+		"upstream": {"url": "http://ADDR", "local_addresses": ["192.0.2.7"]},
+		"merchants": {"shop": {"account": "main", "tokens": ["`+testHash+`"], "from": ["127.0.0.1"], "allow": ["bank/payout"]}}
+	}`, "ADDR", listener.Addr().String())
+	if err := caddy.Validate(&caddy.Config{AppsRaw: caddy.ModuleMap{"nowpay": json.RawMessage(config)}}); err != nil {
+		t.Error(err)
+	}
+	listener.Close()
+	if <-visited {
+		t.Error("validating the configuration reached the network")
+	}
+}
+
+func TestTestHash(t *testing.T) {
+	if want := fmt.Sprintf("sha256:%x", sha256.Sum256([]byte("token"))); testHash != want {
+		t.Errorf("testHash = %q, want %q", testHash, want)
+	}
+}
