@@ -3,6 +3,7 @@ package nowpay_test
 import (
 	"encoding/json"
 	"errors"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -230,6 +231,28 @@ func TestBodyMembers(t *testing.T) {
 	}
 	if _, ok := b.Get("x"); ok {
 		t.Error("Get found a name below the top level")
+	}
+}
+
+// Decoders are used again; a body must not feel the ones that come after it.
+func TestBodiesAreIndependent(t *testing.T) {
+	for i := range 8 {
+		t.Run(strconv.Itoa(i), func(t *testing.T) {
+			t.Parallel()
+			want := strings.Repeat(strconv.Itoa(i), 10)
+			first := mustJSON(t, `{"a":"`+want+`","\u0062":"\u0062`+want+`"}`)
+			for range 100 {
+				_, _ = nowpay.ParseJSON([]byte(`{"c":{"d":["xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"`), nowpay.Limits{})
+				mustJSON(t, `{"a":"yyyyyyyyyyyyyyyyyyyyyyyy"}`).ReplaceValues(func(string, nowpay.Value) ([]byte, bool) {
+					return []byte("0"), true
+				})
+			}
+			a, _ := first.Get("a")
+			b, _ := first.Get("b")
+			if a.Text != want || string(a.Raw) != `"`+want+`"` || b.Text != "b"+want {
+				t.Errorf("body %d now says %q, %q, %q", i, a.Text, a.Raw, b.Text)
+			}
+		})
 	}
 }
 

@@ -48,6 +48,17 @@ func (o *Operation) Route() string { return "/api/" + o.Name }
 // Target is what Nowpay is asked for, as in "/api/index.php?route=/api/bank/payout".
 func (o *Operation) Target() string { return "/api/index.php?route=" + o.Route() }
 
+// AnswerID is the field of the answer that repeats the request ID.
+func (o *Operation) AnswerID() string {
+	if o.AnswerRequestID != "" {
+		return o.AnswerRequestID
+	}
+	return o.RequestID
+}
+
+// IsPersonal reports whether logs must mask the field.
+func (o *Operation) IsPersonal(field string) bool { return slices.Contains(o.Personal, field) }
+
 // Validate checks that names are well-formed and that the traits agree with each other.
 func (o *Operation) Validate() error {
 	if err := o.validate(); err != nil {

@@ -45,3 +45,21 @@ func (s Scale) Read(success string) Outcome {
 	}
 	return Unknown
 }
+
+// Code is the text of `success` that tells an outcome on the scale. What is not final is pending: "2", also
+// where the scale itself knows none.
+func (s Scale) Code(o Outcome) string {
+	success, pending := "1", "2"
+	if s == ScalePAN {
+		success, pending = "17", "21"
+	}
+	switch o {
+	case Success:
+		return success
+	case Failed, Refused:
+		return "0"
+	case Pending, Unknown, Unsent:
+		return pending
+	}
+	return pending
+}
