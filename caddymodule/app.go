@@ -80,8 +80,8 @@ func (a *App) Start() error {
 			a.rt.logger.Error("there is no credential; refusing merchants until there is", "account", name, "error", err)
 		}
 	}
-	previous := metrics.state.serving.Swap(a.rt)
-	metrics.forget(left(previous, a.rt))
+	metrics.forget(left(serving.Load(), a.rt))
+	a.rt.serve()
 	return nil
 }
 
@@ -115,7 +115,7 @@ func (a *App) Cleanup() error {
 	if a.rt == nil {
 		return nil
 	}
-	metrics.state.serving.CompareAndSwap(a.rt, nil)
+	a.rt.unserve()
 	a.rt.close()
 	return nil
 }

@@ -56,16 +56,15 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 
 // ServeHTTP answers a merchant. It is terminal.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
-	rt := h.app.rt
 	switch r.URL.Path {
 	case "/health/live":
 		return serveHealth(w, r, nil)
 	case "/health/ready":
-		return serveHealth(w, r, rt.notReady())
+		return serveHealth(w, r, h.app.rt.notReady())
 	}
-	if err := rt.enter(); err != nil {
-		w.Header().Set("Retry-After", "1")
-		return caddyhttp.Error(http.StatusServiceUnavailable, err)
+	rt := h.app.rt.enterServing()
+	if rt == nil {
+		return write(w, gateway.ShuttingDown())
 	}
 	defer rt.leave()
 

@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"errors"
-	"sync/atomic"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -107,7 +106,6 @@ func (m *metricSet) forget(merchants []string) {
 // stateCollector reads the state of the serving configuration at each scrape,
 // so that ages are right to the moment.
 type stateCollector struct {
-	serving   atomic.Pointer[runtime]
 	available *prometheus.Desc
 	age       *prometheus.Desc
 	version   *prometheus.Desc
@@ -136,7 +134,7 @@ func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
-	rt := c.serving.Load()
+	rt := serving.Load()
 	if rt == nil {
 		return
 	}

@@ -2,10 +2,10 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -61,20 +61,65 @@ type runtime struct {
 	draining bool          // no new exchanges: the process ends
 	closed   bool          // the configuration is gone
 	idle     chan struct{} // closed when draining and nothing is in flight
+	previous *runtime      // that served before; to return to if this one fails
 }
 
-// errDraining says that the process is about to end.
-var errDraining = errors.New("shutting down")
+// serving is the runtime of the newest configuration that was started.
+var serving atomic.Pointer[runtime]
 
-// enter admits an exchange; every enter is followed by one leave.
-func (r *runtime) enter() error {
+// serve makes r the one that serves.
+func (r *runtime) serve() {
+	previous := serving.Swap(r)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.draining {
-		return errDraining
+	r.previous = previous
+}
+
+// unserve returns to the configuration before, if r was still the one that
+// serves: then Caddy could not start all of it, and the one before goes on.
+func (r *runtime) unserve() {
+	r.mu.Lock()
+	previous := r.previous
+	r.previous = nil
+	r.mu.Unlock()
+	if previous != nil && !previous.alive() {
+		previous = nil
+	}
+	if serving.CompareAndSwap(r, previous) && previous != nil {
+		for name, source := range previous.accounts {
+			source.SetLogger(previous.logger.With("account", name))
+		}
+	}
+}
+
+func (r *runtime) alive() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return !r.closed
+}
+
+// enter admits an exchange, if the runtime still takes any. Every successful
+// enter is followed by one leave.
+func (r *runtime) enter() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.draining || r.closed {
+		return false
 	}
 	r.inFlight++
 	metrics.inFlight.Inc()
+	return true
+}
+
+// enterServing admits an exchange to r, or, if its configuration is gone, to
+// the one that serves now: a reload may overtake a request that was accepted
+// before. It returns nil when the process ends.
+func (r *runtime) enterServing() *runtime {
+	for _, candidate := range []*runtime{r, serving.Load()} {
+		if candidate != nil && candidate.enter() {
+			return candidate
+		}
+	}
 	return nil
 }
 

@@ -72,7 +72,8 @@ type Problem struct {
 	Allow  string // only for MethodNotAllowed: the method that is allowed
 }
 
-// answer renders the problem as an answer; instance is the exchange id.
+// answer renders the problem as an answer; instance is the exchange id, if there
+// was an exchange.
 func (p *Problem) answer(instance string) Answer {
 	kind := problems[p.Code]
 	body := marshal(struct {
@@ -81,7 +82,7 @@ func (p *Problem) answer(instance string) Answer {
 		Title    string `json:"title"`
 		Detail   string `json:"detail,omitempty"`
 		Field    string `json:"field,omitempty"`
-		Instance string `json:"instance"`
+		Instance string `json:"instance,omitempty"`
 	}{ProblemType + string(p.Code), kind.status, kind.title, p.Detail, p.Field, instance})
 	header := http.Header{
 		"Content-Type": {"application/problem+json"},
@@ -97,4 +98,10 @@ func (p *Problem) answer(instance string) Answer {
 		header.Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1
 	}
 	return Answer{Status: kind.status, Header: header, Body: body}
+}
+
+// ShuttingDown answers a request that came when the process was about to end.
+func ShuttingDown() Answer {
+	problem := &Problem{Code: NotSent, Detail: "the gateway is shutting down; the same request ID may be sent again"}
+	return problem.answer("")
 }
