@@ -16,15 +16,12 @@ const pinPrefix = "sha256/"
 // ParsePin reads a pin as it is written in a configuration: "sha256/" and the
 // standard base64 of the hash.
 func ParsePin(s string) (pin [sha256.Size]byte, err error) {
-	hash, ok := strings.CutPrefix(s, pinPrefix)
-	if !ok {
-		return pin, fmt.Errorf("pin %q does not begin with %s", s, pinPrefix)
+	hash, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(s, pinPrefix))
+	copy(pin[:], hash)
+	if err != nil || len(hash) != len(pin) || formatPin(pin) != s {
+		return [sha256.Size]byte{}, fmt.Errorf("pin %q is not %s and the base64 of a SHA-256 hash", s, pinPrefix)
 	}
-	b, err := base64.StdEncoding.Strict().DecodeString(hash)
-	if err != nil || len(b) != len(pin) {
-		return pin, fmt.Errorf("pin %q is not the base64 of a SHA-256 hash", s)
-	}
-	return [sha256.Size]byte(b), nil
+	return pin, nil
 }
 
 func spki(cert *x509.Certificate) [sha256.Size]byte {

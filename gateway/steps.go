@@ -122,6 +122,12 @@ func (g *Gateway) admitAmount(x *exchange) *Problem {
 		return nil
 	}
 	decision := x.merchant.DecideAmount(x.sent.Amount)
+	if x.sent.Amount == 0 && x.merchant.MaxAmount > 0 { // what it will cost is known only afterwards
+		decision = whitelist.Decision{
+			Merchant: x.merchant, Reason: whitelist.AmountNotAllowed,
+			Rule: "merchant " + x.merchant.Name + ": max_amount, and " + x.operation.Name + " has no amount",
+		}
+	}
 	if !decision.Allowed {
 		x.record.note(decision)
 		return refusal(decision)

@@ -39,3 +39,22 @@ func BenchmarkCheck(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkCheckHostile is an answer of the largest size made to cost the most.
+func BenchmarkCheckHostile(b *testing.B) {
+	sent := integrity.Sent{Operation: operations()["bank/payout"]}
+	for name, filling := range map[string]string{
+		"plain": "x", "backslashes": `\\\\\\\\`, "percents": "%25252525", "both": `%2525\\u005c%5c%5cu0025255c`,
+		"values": `","`,
+	} {
+		b.Run(name, func(b *testing.B) {
+			body := `{"success":"2","debug":["` + strings.Repeat(filling, (1<<20)/len(filling)) + `"]}`
+			b.SetBytes(int64(len(body)))
+			for b.Loop() {
+				if v := integrity.Check(sent, jsonAnswer(body), canaryKey()); v.Outcome != nowpay.Pending {
+					b.Fatalf("%+v", v.Findings)
+				}
+			}
+		})
+	}
+}

@@ -13,7 +13,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -319,6 +321,43 @@ func TestKeepAliveDeath(t *testing.T) {
 	r := b.Requests()
 	if r[0].Remote != r[1].Remote || r[1].Remote == r[2].Remote {
 		t.Error("the connections are not told apart")
+	}
+}
+
+// TestKeepAliveDeathIsOver: a later connection from the same port is a new one.
+func TestKeepAliveDeathIsOver(t *testing.T) {
+	sim, err := simulator.New(simulator.Config{Username: username, Key: "0123456789abcdef"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := sim.AddFault(simulator.Fault{Kind: simulator.KeepAliveDeath, Times: 1}); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // all from the same peer, says httptest
+		post(sim.Handler(), "bank/payout", "a", "1", "")
+	}
+	var met []simulator.Kind
+	for _, r := range sim.Requests() {
+		met = append(met, r.Fault)
+	}
+	if want := []simulator.Kind{simulator.KeepAliveDeath, simulator.KeepAliveDeath, ""}; !slices.Equal(met, want) {
+		t.Errorf("faults %q, want %q", met, want)
+	}
+}
+
+// TestTLS: a reset is one beneath TLS too.
+func TestTLS(t *testing.T) {
+	b := start(t)
+	server := httptest.NewTLSServer(b.Handler())
+	defer server.Close()
+	for kind, want := range map[simulator.Kind]error{
+		simulator.ResetAfterDebit: syscall.ECONNRESET, simulator.CloseAfterDebit: io.EOF,
+	} {
+		r := b.request("bank/payout", payout("a").with("name", "sim:"+string(kind)))
+		r.URL.Scheme, r.URL.Host = "https", server.Listener.Addr().String()
+		if _, err := try(server.Client(), r); !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", kind, err, want)
+		}
 	}
 }
 

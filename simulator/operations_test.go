@@ -129,6 +129,7 @@ func TestShapes(t *testing.T) {
 		{"bank/payout", payout("a1").with("name", "sim:ambiguous"), `{"success":"1","message":"Transaction Successfull","ourrequestid":"20211028am021507ID","yourrequestid":"a1","amount":"150.50","date":"2021-10-28 02:15:07 am"}`},
 		{"bank/payout", payout("a1").with("name", "sim:refused"), `{"success":"0","message":"Service Not Assigned"}`},
 		{"bank/payout", payout("a1").with("name", "Zoë/😀"), `{"success":"1","message":"Transaction Successful","ourrequestid":"20211028am021507ID","yourrequestid":"a1","rrn":"RRN","amount":"150.50","beneficiaryName":"Zo\u00eb\/\ud83d\ude00","date":"2021-10-28 02:15:07 am"}`},
+		{"bank/payout", payout("a1").with("name", "\"\\\t\r\n\x01"), `{"success":"1","message":"Transaction Successful","ourrequestid":"20211028am021507ID","yourrequestid":"a1","rrn":"RRN","amount":"150.50","beneficiaryName":"\"\\\t\r\n\u0001","date":"2021-10-28 02:15:07 am"}`},
 		{"bank/payout", payout("a1").with("amount", json.RawMessage("1.50")), `{"success":"1","message":"Transaction Successful","ourrequestid":"20211028am021507ID","yourrequestid":"a1","rrn":"RRN","amount":1.5,"beneficiaryName":"Asha Rao","date":"2021-10-28 02:15:07 am"}`},
 		{"bank/payout", payout("a1").with("amount", json.RawMessage("2.0")), `{"success":"1","message":"Transaction Successful","ourrequestid":"20211028am021507ID","yourrequestid":"a1","rrn":"RRN","amount":2.0,"beneficiaryName":"Asha Rao","date":"2021-10-28 02:15:07 am"}`},
 		{"bank/upi_verify", body{"beneficiaryVPA": "a@upi", "yourrequestid": "v1"}, `{"success":"1","ourrequestid":"20211028am021507ID","yourrequestid":"v1","rrn":"RRN","beneficiaryName":"SIMULATED CUSTOMER"}`},
@@ -153,8 +154,9 @@ func TestShapes(t *testing.T) {
 	}
 }
 
-// TestReported: the calls known by hearsay answer too.
-func TestReported(t *testing.T) {
+// TestOthers: the calls known by hearsay answer too, and both channels of a
+// documented one.
+func TestOthers(t *testing.T) {
 	tests := []struct {
 		operation string
 		members   body
@@ -162,6 +164,8 @@ func TestReported(t *testing.T) {
 	}{
 		{"recharge/mbasicplans", body{"circleid": "3", "operatorid": "1"}, `"plans":[{"id":"1"`},
 		{"recharge/dthinfo", body{"number": "3", "operatorid": "1"}, `"records":{"MonthlyRecharge":"350"`},
+		{"aeps/aeps_auth", body{"mobilenumber": "1", "aepsid": "2", "channel": "1"}, `"url":"https:\/\/aeps.example.com`},
+		{"aeps/aeps_auth", body{"mobilenumber": "1", "aepsid": "2", "channel": "2"}, `"password":"`},
 		{"bank/account_verify", body{"accountnumber": "1", "ifsc": "2", "bank": "3", "yourrequestid": "4"}, `"beneficiaryName":"SIMULATED CUSTOMER"`},
 		{"bank/upi_transfer", body{"beneficiaryVPA": "a@upi", "amount": "5", "yourrequestid": "4", "transferMode": "UPI"}, `"rrn":"`},
 	}
@@ -189,6 +193,7 @@ func TestRefusals(t *testing.T) {
 		{"missing in a query", "bank/register", register.with("semail", nil), "Missing Field semail"},
 		{"no amount", "bank/payout", payout("a").with("amount", "ten"), "Invalid Amount"},
 		{"zero", "bank/payout", payout("a").with("amount", "0.001"), "Invalid Amount"},
+		{"more than there is", "bank/payout", payout("a").with("amount", "9e16"), "Invalid Amount"},
 		{"negative", "bank/payout", payout("a").with("amount", "-1"), "Invalid Amount"},
 		{"RTGS as documented", "bank/payout", payout("a").with("transferMode", "RTGS"), "Invalid Transfer Mode"},
 		{"long request ID", "bank/payout", payout(strings.Repeat("a", 51)), "Invalid Request Id"},
@@ -458,5 +463,28 @@ func TestCouponStatus(t *testing.T) {
 		if got != want || status.text("psaid") != "P1" {
 			t.Errorf("%s: %v, want %v: %s", kind, got, want, status.body)
 		}
+	}
+}
+
+// TestTime: ids have the time on 24 hours, dates on 12, both in India.
+func TestTime(t *testing.T) {
+	b := start(t)
+	b.clock.now = time.Date(2021, 10, 28, 17, 45, 37, 0, time.UTC)
+	a := b.call("bank/payout", payout("a"))
+	if id, date := a.text("ourrequestid"), a.text("date"); !strings.HasPrefix(id, "20211028pm231537") || date != "2021-10-28 11:15:37 pm" {
+		t.Errorf("id %s, date %s", id, date)
+	}
+}
+
+// TestHistorySettles: a status query sees what became of a pending transaction
+// in the meantime.
+func TestHistorySettles(t *testing.T) {
+	b := start(t)
+	id := b.call("recharge/dorecharge", recharge("sim:pending-then-success:1m")).text("ourrequestid")
+	for _, want := range []string{`"status":"2"`, `"status":"1"`} {
+		if a := b.call("recharge/history", body{"ourrequestid": id}); !strings.Contains(a.body, want) {
+			t.Errorf("got %s, want %s in it", a.body, want)
+		}
+		b.clock.now = b.clock.now.Add(time.Minute)
 	}
 }

@@ -55,7 +55,7 @@ func (a tokenAuth) login(ctx context.Context, client *api.Client) (*api.Secret, 
 	if err != nil {
 		return nil, fmt.Errorf("looking the token up: %w", explain(err, token))
 	}
-	if self == nil || self.Data == nil {
+	if self == nil || self.Data["ttl"] == nil { // nil would count as for ever
 		return nil, fmt.Errorf("looking the token up: %w", errAnswer)
 	}
 	ttl, err := self.TokenTTL()

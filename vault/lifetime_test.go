@@ -28,6 +28,7 @@ func mustStayWell(t *testing.T, log *logBuffer) {
 }
 
 func TestRenewal(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	token := server.Token([]string{"nowpay"}, 2*time.Second, true)
 	cfg := config(t, server)
@@ -50,6 +51,7 @@ func TestRenewal(t *testing.T) {
 
 // TestExpiry has tokens that live two seconds and cannot be renewed further.
 func TestExpiry(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	roleID, secretID := server.AppRole("gateway", vaulttest.AppRoleOptions{
 		Policies: []string{"nowpay"}, TokenTTL: 2 * time.Second, TokenMaxTTL: 2 * time.Second,
@@ -71,6 +73,7 @@ func TestExpiry(t *testing.T) {
 
 // TestTokenFileReplaced puts a new token into the file before the old one ends.
 func TestTokenFileReplaced(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	file := writeFile(t, "token", server.Token([]string{"nowpay"}, 3*time.Second, false))
 	cfg := config(t, server)
@@ -87,6 +90,7 @@ func TestTokenFileReplaced(t *testing.T) {
 // TestTokenFileExpires leaves a token that ends in the file, and replaces it too
 // late.
 func TestTokenFileExpires(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	file := writeFile(t, "token", server.Token([]string{"nowpay"}, 2*time.Second, false))
 	cfg := config(t, server)
@@ -108,6 +112,7 @@ func TestTokenFileExpires(t *testing.T) {
 }
 
 func TestTokenWithoutLookup(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	noLookup := `path "auth/token/lookup-self" { capabilities = ["deny"] }`
 	server.Policy("blind", noLookup)
@@ -123,6 +128,7 @@ func TestTokenWithoutLookup(t *testing.T) {
 
 // TestTokenNotRenewable: it may not even ask for it.
 func TestTokenMayNotRenew(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	server.Policy("stuck", `path "auth/token/renew-self" { capabilities = ["deny"] }`)
 	file := writeFile(t, "token", server.Token([]string{"nowpay", "stuck"}, 3*time.Second, true))
@@ -137,6 +143,7 @@ func TestTokenMayNotRenew(t *testing.T) {
 }
 
 func TestRootToken(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	cfg := config(t, server)
 	cfg.Auth = vault.TokenAuth(writeFile(t, "token", server.RootToken)) // it never ends
@@ -151,6 +158,7 @@ func TestRootToken(t *testing.T) {
 
 // TestRevoked takes the token away: a new login must come at once.
 func TestRevoked(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	roleID, secretID := server.AppRole("gateway", vaulttest.AppRoleOptions{Policies: []string{"nowpay"}})
 	cfg := config(t, server)
@@ -172,6 +180,7 @@ func TestRevoked(t *testing.T) {
 
 // TestSecretIDUsedUp: the next login needs a new secret ID in the file.
 func TestSecretIDUsedUp(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	role := vaulttest.AppRoleOptions{Policies: []string{"nowpay"}, SecretIDNumUses: 1}
 	roleID, secretID := server.AppRole("gateway", role)
@@ -201,6 +210,7 @@ func TestSecretIDUsedUp(t *testing.T) {
 
 // TestTokenFileGone at a new login keeps the cached credential.
 func TestTokenFileGone(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	token := server.Token([]string{"nowpay"}, time.Hour, true)
 	file := writeFile(t, "token", token)

@@ -14,6 +14,7 @@ import (
 
 // TestOutages takes Vault away in every way, and gives it back.
 func TestOutages(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	role := vaulttest.AppRoleOptions{Policies: []string{"nowpay"}}
 	roleID, secretID := server.AppRole("gateway", role)
@@ -64,6 +65,7 @@ func TestOutages(t *testing.T) {
 }
 
 func TestUnreachableAtStart(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	cfg := config(t, server)
 	server.Stop()
@@ -86,6 +88,7 @@ func TestUnreachableAtStart(t *testing.T) {
 
 // TestStale goes to the limit, by the clock.
 func TestStale(t *testing.T) {
+	t.Parallel()
 	const staleFor = 10 * time.Minute
 	server := newVault(t)
 	clock := newClock()
@@ -124,6 +127,7 @@ func TestStale(t *testing.T) {
 // TestContent makes the secret unusable in every way. That counts at once, and
 // a usable one counts again.
 func TestContent(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	put := func(data map[string]any) func() {
 		return func() { server.PutKV2("secret", "nowpay/main", data) }

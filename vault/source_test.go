@@ -19,6 +19,7 @@ import (
 )
 
 func TestEnginesAndPaths(t *testing.T) {
+	t.Parallel()
 	server := vaulttest.Start(t)
 	server.EnableKV1("kv1")
 	server.EnableKV2("secret")
@@ -57,6 +58,7 @@ func TestEnginesAndPaths(t *testing.T) {
 }
 
 func TestCannotBeFound(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	root := vault.TokenAuth(writeFile(t, "token", server.RootToken))
 	for _, tt := range []struct {
@@ -84,6 +86,7 @@ func TestCannotBeFound(t *testing.T) {
 }
 
 func TestVersionsOfKV1(t *testing.T) {
+	t.Parallel()
 	server := vaulttest.Start(t)
 	server.EnableKV1("secret")
 	server.Policy("nowpay", `path "secret/nowpay/*" { capabilities = ["read"] }`)
@@ -103,6 +106,7 @@ func TestVersionsOfKV1(t *testing.T) {
 // TestUpgradeOfKV upgrades the engine in place, as `vault kv enable-versioning`
 // does.
 func TestUpgradeOfKV(t *testing.T) {
+	t.Parallel()
 	server := vaulttest.Start(t)
 	server.EnableKV1("secret")
 	server.PutKV1("secret", "nowpay/main", pair(1))
@@ -163,6 +167,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestAppRole(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	roleID, secretID := server.AppRole("gateway", vaulttest.AppRoleOptions{Policies: []string{"nowpay"}})
 	for name, content := range map[string]string{
@@ -207,6 +212,7 @@ func TestAppRole(t *testing.T) {
 
 // TestRotationUnderLoad changes the secret while many use it.
 func TestRotationUnderLoad(t *testing.T) {
+	t.Parallel()
 	const versions = 25
 	server := newVault(t)
 	cfg := config(t, server)
@@ -249,6 +255,7 @@ func TestRotationUnderLoad(t *testing.T) {
 }
 
 func TestReplacedIsWiped(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	s, _ := startSource(t, config(t, server), vault.Options{})
 	old, err := s.Acquire()
@@ -269,6 +276,7 @@ func TestReplacedIsWiped(t *testing.T) {
 
 // TestNoRequestOnUse counts requests in Vault's audit log.
 func TestNoRequestOnUse(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	cfg := config(t, server)
 	cfg.Refresh, cfg.StaleFor = time.Hour, 2*time.Hour
@@ -298,6 +306,7 @@ func TestNoRequestOnUse(t *testing.T) {
 }
 
 func TestLifecycle(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	cfg := config(t, server)
 
@@ -355,6 +364,7 @@ func TestLifecycle(t *testing.T) {
 }
 
 func TestSetLogger(t *testing.T) {
+	t.Parallel()
 	server := newVault(t)
 	s, old := startSource(t, config(t, server), vault.Options{})
 	before := old.String()
@@ -379,6 +389,7 @@ func TestSetLogger(t *testing.T) {
 
 // TestCloseWhileVaultHangs must not wait for an answer that never comes.
 func TestCloseWhileVaultHangs(t *testing.T) {
+	t.Parallel()
 	hang := newHang(t)
 	cfg := vault.Config{Address: hang.address, Path: path, Auth: vault.TokenAuth(writeFile(t, "token", "hvs.t0ken"))}
 

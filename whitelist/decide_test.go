@@ -48,125 +48,155 @@ func TestDecide(t *testing.T) {
 		reason   whitelist.Reason
 	}{
 		"allowed by name": {
-			whitelist.Caller{Token: "shop-new"}, "10.1.2.3", "common/balance", 0,
+			whitelist.Caller{Token: "shop-new"},
+			"10.1.2.3", "common/balance", 0,
 			"shop", "merchant shop: allow common/balance", "",
 		},
 		"allowed by group, with the older token": {
-			whitelist.Caller{Token: "shop-old"}, "10.1.2.3", "bank/payout", 500_00,
+			whitelist.Caller{Token: "shop-old"},
+			"10.1.2.3", "bank/payout", 500_00,
 			"shop", "merchant shop: allow bank/*", "",
 		},
 		"allowed by user": {
-			whitelist.Caller{User: "shop-user"}, "2001:db8::1", "bank/payout", 1,
+			whitelist.Caller{User: "shop-user"},
+			"2001:db8::1", "bank/payout", 1,
 			"shop", "merchant shop: allow bank/*", "",
 		},
 		"allowed by certificate, from anywhere": {
-			whitelist.Caller{Certificate: kiosk, CertificateVerified: true}, "203.0.113.9", "recharge/heavyrefresh", 9_999_999_00,
+			whitelist.Caller{Certificate: kiosk, CertificateVerified: true},
+			"203.0.113.9", "recharge/heavyrefresh", 9_999_999_00,
 			"kiosk", "merchant kiosk: allow recharge/heavyrefresh", "",
 		},
 		"identity and source only": {
-			whitelist.Caller{Token: "shop-new"}, "10.1.2.3", "", 999_999_00,
+			whitelist.Caller{Token: "shop-new"},
+			"10.1.2.3", "", 999_999_00,
 			"shop", "merchant shop: from 10.1.0.0/16", "",
 		},
 		"identity and source only, from anywhere": {
-			whitelist.Caller{Token: "kiosk-token"}, "::1", "", 0,
+			whitelist.Caller{Token: "kiosk-token"},
+			"::1", "", 0,
 			"kiosk", "merchant kiosk: from anywhere", "",
 		},
 		"credentials that agree": {
-			whitelist.Caller{Token: "kiosk-token", Certificate: kiosk, CertificateVerified: true}, "10.1.2.3", "recharge/heavyrefresh", 0,
+			whitelist.Caller{Token: "kiosk-token", Certificate: kiosk, CertificateVerified: true},
+			"10.1.2.3", "recharge/heavyrefresh", 0,
 			"kiosk", "merchant kiosk: allow recharge/heavyrefresh", "",
 		},
 		"an unknown credential beside a known one": {
-			whitelist.Caller{Token: "shop-new", Certificate: stranger, CertificateVerified: true, User: "someone"}, "10.1.2.3", "bank/payout", 0,
+			whitelist.Caller{Token: "shop-new", Certificate: stranger, CertificateVerified: true, User: "someone"},
+			"10.1.2.3", "bank/payout", 0,
 			"shop", "merchant shop: allow bank/*", "",
 		},
-		"mapped source with a zone's worth of IPv6": {
-			whitelist.Caller{Token: "shop-new"}, "::ffff:10.1.2.3", "bank/payout", 0,
+		"IPv4-mapped source": {
+			whitelist.Caller{Token: "shop-new"},
+			"::ffff:10.1.2.3", "bank/payout", 0,
 			"shop", "merchant shop: allow bank/*", "",
 		},
 		"source with a zone": {
-			whitelist.Caller{Token: "shop-new"}, "2001:db8::1%eth0", "bank/payout", 0,
+			whitelist.Caller{Token: "shop-new"},
+			"2001:db8::1%eth0", "bank/payout", 0,
 			"shop", "merchant shop: allow bank/*", "",
 		},
 
 		"nothing presented": {
-			whitelist.Caller{}, "10.1.2.3", "bank/payout", 0,
+			whitelist.Caller{},
+			"10.1.2.3", "bank/payout", 0,
 			"", "no credential presented", whitelist.Unauthenticated,
 		},
 		"unknown token": {
-			whitelist.Caller{Token: "shop-newer"}, "10.1.2.3", "bank/payout", 0,
+			whitelist.Caller{Token: "shop-newer"},
+			"10.1.2.3", "bank/payout", 0,
 			"", "no merchant has this token", whitelist.Unauthenticated,
 		},
 		"token in other letter case": {
-			whitelist.Caller{Token: "SHOP-NEW"}, "10.1.2.3", "bank/payout", 0,
+			whitelist.Caller{Token: "SHOP-NEW"},
+			"10.1.2.3", "bank/payout", 0,
 			"", "no merchant has this token", whitelist.Unauthenticated,
 		},
 		"the hash in place of the token": {
-			whitelist.Caller{Token: string(hashBytes("shop-new"))}, "10.1.2.3", "bank/payout", 0,
+			whitelist.Caller{Token: string(hashBytes("shop-new"))},
+			"10.1.2.3", "bank/payout", 0,
 			"", "no merchant has this token", whitelist.Unauthenticated,
 		},
 		"everything unknown": {
-			whitelist.Caller{Token: "x", Certificate: stranger, CertificateVerified: true, User: "y"}, "10.1.2.3", "bank/payout", 0,
+			whitelist.Caller{Token: "x", Certificate: stranger, CertificateVerified: true, User: "y"},
+			"10.1.2.3", "bank/payout", 0,
 			"", "no merchant has this token or this certificate or this user", whitelist.Unauthenticated,
 		},
 		"certificate not verified": {
-			whitelist.Caller{Certificate: kiosk}, "10.1.2.3", "recharge/heavyrefresh", 0,
+			whitelist.Caller{Certificate: kiosk},
+			"10.1.2.3", "recharge/heavyrefresh", 0,
 			"", "no merchant has this unverified certificate", whitelist.Unauthenticated,
 		},
 		"unknown from a wrong source learns nothing of it": {
-			whitelist.Caller{Token: "x"}, "192.0.2.1", "no/such", 0,
+			whitelist.Caller{Token: "x"},
+			"192.0.2.1", "no/such", 0,
 			"", "no merchant has this token", whitelist.Unauthenticated,
 		},
 		"credentials of two merchants": {
-			whitelist.Caller{Token: "shop-new", Certificate: kiosk, CertificateVerified: true}, "10.1.2.3", "common/balance", 0,
+			whitelist.Caller{Token: "shop-new", Certificate: kiosk, CertificateVerified: true},
+			"10.1.2.3", "common/balance", 0,
 			"", "token of merchant shop, but certificate of merchant kiosk", whitelist.Unauthenticated,
 		},
 		"token and user of two merchants": {
-			whitelist.Caller{Token: "kiosk-token", User: "shop-user"}, "10.1.2.3", "common/balance", 0,
+			whitelist.Caller{Token: "kiosk-token", User: "shop-user"},
+			"10.1.2.3", "common/balance", 0,
 			"", "token of merchant kiosk, but user of merchant shop", whitelist.Unauthenticated,
 		},
 
 		"wrong source": {
-			whitelist.Caller{Token: "shop-new"}, "10.2.0.1", "bank/payout", 1,
+			whitelist.Caller{Token: "shop-new"},
+			"10.2.0.1", "bank/payout", 1,
 			"shop", "merchant shop: not in from", whitelist.SourceNotAllowed,
 		},
 		"wrong source, asked for identity and source only": {
-			whitelist.Caller{Token: "shop-new"}, "10.2.0.1", "", 0,
+			whitelist.Caller{Token: "shop-new"},
+			"10.2.0.1", "", 0,
 			"shop", "merchant shop: not in from", whitelist.SourceNotAllowed,
 		},
 		"wrong source comes before a denied operation": {
-			whitelist.Caller{Token: "shop-new"}, "::ffff:10.2.0.1", "bank/register", 999_999_00,
+			whitelist.Caller{Token: "shop-new"},
+			"::ffff:10.2.0.1", "bank/register", 999_999_00,
 			"shop", "merchant shop: not in from", whitelist.SourceNotAllowed,
 		},
 		"denied by name though allowed by group": {
-			whitelist.Caller{Token: "shop-new"}, "10.1.2.3", "bank/register", 0,
+			whitelist.Caller{Token: "shop-new"},
+			"10.1.2.3", "bank/register", 0,
 			"shop", "merchant shop: deny bank/register", whitelist.OperationNotAllowed,
 		},
 		"denied by group": {
-			whitelist.Caller{Token: "kiosk-token"}, "10.1.2.3", "bank/payout", 0,
+			whitelist.Caller{Token: "kiosk-token"},
+			"10.1.2.3", "bank/payout", 0,
 			"kiosk", "merchant kiosk: deny bank/*", whitelist.OperationNotAllowed,
 		},
 		"named by no rule": {
-			whitelist.Caller{Token: "kiosk-token"}, "10.1.2.3", "common/balance", 0,
+			whitelist.Caller{Token: "kiosk-token"},
+			"10.1.2.3", "common/balance", 0,
 			"kiosk", "default deny", whitelist.OperationNotAllowed,
 		},
 		"no name of an operation": {
-			whitelist.Caller{Token: "shop-new"}, "10.1.2.3", "bank/../bank/payout", 0,
+			whitelist.Caller{Token: "shop-new"},
+			"10.1.2.3", "bank/../bank/payout", 0,
 			"shop", "default deny", whitelist.OperationNotAllowed,
 		},
 		"a pattern is no operation": {
-			whitelist.Caller{Token: "shop-new"}, "10.1.2.3", "bank/*", 0,
+			whitelist.Caller{Token: "shop-new"},
+			"10.1.2.3", "bank/*", 0,
 			"shop", "default deny", whitelist.OperationNotAllowed,
 		},
 		"denied operation comes before the amount": {
-			whitelist.Caller{Token: "shop-new"}, "10.1.2.3", "bank/register", 500_01,
+			whitelist.Caller{Token: "shop-new"},
+			"10.1.2.3", "bank/register", 500_01,
 			"shop", "merchant shop: deny bank/register", whitelist.OperationNotAllowed,
 		},
 		"one paisa too much": {
-			whitelist.Caller{Token: "shop-new"}, "10.1.2.3", "bank/payout", 500_01,
+			whitelist.Caller{Token: "shop-new"},
+			"10.1.2.3", "bank/payout", 500_01,
 			"shop", "merchant shop: max_amount 500.00", whitelist.AmountNotAllowed,
 		},
 		"negative amount": {
-			whitelist.Caller{Token: "kiosk-token"}, "10.1.2.3", "recharge/heavyrefresh", -1,
+			whitelist.Caller{Token: "kiosk-token"},
+			"10.1.2.3", "recharge/heavyrefresh", -1,
 			"kiosk", "merchant kiosk: negative amount", whitelist.AmountNotAllowed,
 		},
 	}

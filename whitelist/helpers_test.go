@@ -24,7 +24,7 @@ func pattern(t testing.TB, s string) whitelist.Pattern {
 
 func patterns(t testing.TB, list ...string) []whitelist.Pattern {
 	t.Helper()
-	var ps []whitelist.Pattern
+	ps := make([]whitelist.Pattern, 0, len(list))
 	for _, s := range list {
 		p, err := whitelist.ParsePattern(s)
 		if err != nil {

@@ -23,8 +23,8 @@ func ParseNetwork(s string) (netip.Prefix, error) {
 	if strings.Contains(s, "%") {
 		return netip.Prefix{}, fmt.Errorf("parsing network %q: write it without the zone", s)
 	}
-	prefix, err := parsePrefix(s)
-	if err != nil {
+	prefix, ok := parsePrefix(s)
+	if !ok {
 		return netip.Prefix{}, fmt.Errorf("parsing network %q: write a CIDR such as `10.1.0.0/16` or `2001:db8::/32`, or a single address", s)
 	}
 	if masked := prefix.Masked(); masked != prefix {
@@ -58,15 +58,14 @@ func ParseNetworks(list []string) ([]netip.Prefix, error) {
 	return networks, nil
 }
 
-func parsePrefix(s string) (netip.Prefix, error) {
+// parsePrefix drops netip's errors: what to write says more.
+func parsePrefix(s string) (netip.Prefix, bool) {
 	if strings.Contains(s, "/") {
-		return netip.ParsePrefix(s)
+		prefix, err := netip.ParsePrefix(s)
+		return prefix, err == nil
 	}
 	addr, err := netip.ParseAddr(s)
-	if err != nil {
-		return netip.Prefix{}, err
-	}
-	return netip.PrefixFrom(addr, addr.BitLen()), nil
+	return netip.PrefixFrom(addr, addr.BitLen()), err == nil
 }
 
 // unmapPrefix turns a network of IPv4-mapped IPv6 addresses into the IPv4

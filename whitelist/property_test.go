@@ -29,46 +29,53 @@ type question struct {
 	amount                         int
 }
 
-// A small world, so that rules and questions often meet.
-var (
-	worldTokens     = []string{"t0", "t1", "t2", "t3", "t4", "t5"}
-	worldUsers      = []string{"u0", "u1", "u2"}
-	worldNetworks   = []string{"10.0.0.0/8", "10.1.0.0/16", "192.0.2.7", "2001:db8::/32", "anywhere"}
-	worldSources    = []string{"10.0.0.1", "10.1.0.1", "::ffff:10.1.0.1", "192.0.2.7", "198.51.100.1", "2001:db8::1", "fe80::1%eth0"}
-	worldPatterns   = []string{"bank/*", "bank/payout", "bank/register", "common/*", "common/balance"}
-	worldOperations = []string{"bank/payout", "bank/register", "bank/other", "common/balance", "pan/managepsa"}
-)
+// world is small, so that rules and questions often meet.
+type world struct {
+	tokens, users, networks, sources, patterns, operations []string
+}
+
+func smallWorld() world {
+	return world{
+		tokens:     []string{"t0", "t1", "t2", "t3", "t4", "t5"},
+		users:      []string{"u0", "u1", "u2"},
+		networks:   []string{"10.0.0.0/8", "10.1.0.0/16", "192.0.2.7", "2001:db8::/32", "anywhere"},
+		sources:    []string{"10.0.0.1", "10.1.0.1", "::ffff:10.1.0.1", "192.0.2.7", "198.51.100.1", "2001:db8::1", "fe80::1%eth0"},
+		patterns:   []string{"bank/*", "bank/payout", "bank/register", "common/*", "common/balance"},
+		operations: []string{"bank/payout", "bank/register", "bank/other", "common/balance", "pan/managepsa"},
+	}
+}
 
 func genRules(t *rapid.T) []rules {
-	tokens, users := worldTokens, worldUsers
+	w := smallWorld()
 	some := func(label string, from []string, least int) []string {
 		return rapid.SliceOfNDistinct(rapid.SampledFrom(from), least, 3, rapid.ID[string]).Draw(t, label)
 	}
-	var list []rules
-	for i := range rapid.IntRange(1, 3).Draw(t, "merchants") {
+	list := make([]rules, rapid.IntRange(1, 3).Draw(t, "merchants"))
+	for i := range list {
 		m := rules{
 			name:  fmt.Sprintf("m%d", i),
-			users: slices.Clone(users[:rapid.IntRange(0, 1).Draw(t, "users")]),
-			allow: some("allow", worldPatterns, 1),
-			deny:  some("deny", worldPatterns, 0),
+			users: slices.Clone(w.users[:rapid.IntRange(0, 1).Draw(t, "users")]),
+			allow: some("allow", w.patterns, 1),
+			deny:  some("deny", w.patterns, 0),
 			max:   rapid.SampledFrom([]int{0, 100}).Draw(t, "max"),
 		}
-		m.tokens = slices.Clone(tokens[:rapid.IntRange(1-len(m.users), 2).Draw(t, "tokens")])
-		tokens, users = tokens[len(m.tokens):], users[len(m.users):]
-		if m.from = some("from", worldNetworks, 1); slices.Contains(m.from, "anywhere") {
+		m.tokens = slices.Clone(w.tokens[:rapid.IntRange(1-len(m.users), 2).Draw(t, "tokens")])
+		w.tokens, w.users = w.tokens[len(m.tokens):], w.users[len(m.users):]
+		if m.from = some("from", w.networks, 1); slices.Contains(m.from, "anywhere") {
 			m.from = []string{"anywhere"}
 		}
-		list = append(list, m)
+		list[i] = m
 	}
 	return list
 }
 
 // questions yields every question of the small world.
 func questions(yield func(question) bool) {
-	for _, token := range append(worldTokens, "") {
-		for _, user := range append(worldUsers, "") {
-			for _, source := range worldSources {
-				for _, operation := range append(worldOperations, "") {
+	w := smallWorld()
+	for _, token := range append(w.tokens, "") {
+		for _, user := range append(w.users, "") {
+			for _, source := range w.sources {
+				for _, operation := range append(w.operations, "") {
 					for _, amount := range []int{0, 100, 101} {
 						if !yield(question{token, user, source, operation, amount}) {
 							return
@@ -81,7 +88,7 @@ func questions(yield func(question) bool) {
 }
 
 func policyOf(t *rapid.T, list []rules) *whitelist.Policy {
-	var merchants []whitelist.Merchant
+	merchants := make([]whitelist.Merchant, 0, len(list))
 	for _, r := range list {
 		from, err := whitelist.ParseNetworks(r.from)
 		if err != nil {
@@ -102,7 +109,7 @@ func policyOf(t *rapid.T, list []rules) *whitelist.Policy {
 }
 
 func patternsOf(t *rapid.T, list []string) []whitelist.Pattern {
-	var ps []whitelist.Pattern
+	ps := make([]whitelist.Pattern, 0, len(list))
 	for _, s := range list {
 		p, err := whitelist.ParsePattern(s)
 		if err != nil {
@@ -190,7 +197,7 @@ func TestDecideLikeModel(t *testing.T) {
 func TestDenyAlwaysWins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		list := genRules(t)
-		denied := rapid.SampledFrom(worldOperations).Draw(t, "operation to deny")
+		denied := rapid.SampledFrom(smallWorld().operations).Draw(t, "operation to deny")
 		group, _, _ := strings.Cut(denied, "/")
 		rule := rapid.SampledFrom([]string{denied, group + "/*"}).Draw(t, "deny with")
 		for i := range list {
@@ -216,7 +223,7 @@ func TestAllowStaysWithItsMerchant(t *testing.T) {
 		list := genRules(t)
 		before := policyOf(t, list)
 		i := rapid.IntRange(0, len(list)-1).Draw(t, "merchant to open up")
-		list[i].allow = append(list[i].allow, worldPatterns...)
+		list[i].allow = append(list[i].allow, smallWorld().patterns...)
 		list[i].from, list[i].deny, list[i].max = []string{"anywhere"}, nil, 0
 		after := policyOf(t, list)
 

@@ -31,7 +31,7 @@ func TestFindNothing(t *testing.T) {
 			t.Errorf("find(%q) = %d, want -1", token, got)
 		}
 	}
-	if got := (tokenTable)(nil).find("token"); got != -1 {
+	if got := tokenTable(nil).find("token"); got != -1 {
 		t.Errorf("find in an empty table = %d, want -1", got)
 	}
 }
