@@ -28,7 +28,7 @@ func addConfigFlags(command *cobra.Command) configFlags {
 
 // withApp provisions the nowpay app of the configuration, without starting it,
 // and calls do with it.
-func (f configFlags) withApp(ctx context.Context, do func(*App) error) error {
+func (f configFlags) withApp(do func(*App) error) error {
 	raw, _, _, err := caddycmd.LoadConfig(*f.file, *f.adapter)
 	if err != nil {
 		return fmt.Errorf("loading the configuration: %w", err)
@@ -42,13 +42,29 @@ func (f configFlags) withApp(ctx context.Context, do func(*App) error) error {
 	if config.Apps["nowpay"] == nil {
 		return errors.New("the configuration has no nowpay block in its global options")
 	}
-	caddyCtx, cancel := caddy.NewContext(caddy.Context{Context: ctx})
-	defer cancel()
-	module, err := caddyCtx.LoadModuleByID("nowpay", config.Apps["nowpay"])
+	caddyCtx, err := caddy.ProvisionContext(&caddy.Config{
+		Admin:   &caddy.AdminConfig{Disabled: true},
+		Logging: quiet(),
+		AppsRaw: caddy.ModuleMap{"nowpay": config.Apps["nowpay"]},
+	})
 	if err != nil {
 		return fmt.Errorf("provisioning the configuration: %w", err)
 	}
-	return do(module.(*App))
+	module, err := caddyCtx.App("nowpay")
+	if err != nil {
+		return fmt.Errorf("provisioning the configuration: %w", err)
+	}
+	app := module.(*App)
+	defer func() { _ = app.Cleanup() }() // never fails
+	return do(app)
+}
+
+// quiet keeps the log out of a command's output: the command says itself what
+// it found.
+func quiet() *caddy.Logging {
+	return &caddy.Logging{Logs: map[string]*caddy.CustomLog{
+		caddy.DefaultLoggerName: {BaseLog: caddy.BaseLog{Level: "FATAL"}},
+	}}
 }
 
 func checkCommand() *cobra.Command {
@@ -63,7 +79,7 @@ Exits with 1 if anything fails.`,
 	}
 	flags := addConfigFlags(command)
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
-		return flags.withApp(cmd.Context(), func(app *App) error { return check(cmd.Context(), cmd.OutOrStdout(), app) })
+		return flags.withApp(func(app *App) error { return check(cmd.Context(), cmd.OutOrStdout(), app) })
 	}
 	return command
 }

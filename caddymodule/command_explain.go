@@ -48,7 +48,7 @@ token on standard input with --token-stdin.`,
 		_ = command.MarkFlagRequired(name) // the flags are there
 	}
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
-		return config.withApp(cmd.Context(), func(app *App) error {
+		return config.withApp(func(app *App) error {
 			return explain(cmd.OutOrStdout(), cmd.InOrStdin(), app, flags)
 		})
 	}

@@ -315,7 +315,6 @@ func TestHostHeader(t *testing.T) {
 }
 
 func TestSourceAddress(t *testing.T) {
-	p := serve(t, "127.0.0.9:0", nil, answering(answer("{}")))
 	tests := []struct {
 		locals []string
 		want   string // "" if the request is refused
@@ -330,7 +329,7 @@ func TestSourceAddress(t *testing.T) {
 	for _, test := range tests {
 		for _, started := range []bool{false, true} {
 			t.Run(fmt.Sprint(test.locals, started), func(t *testing.T) {
-				before := len(p.Sources())
+				p := serve(t, "127.0.0.9:0", nil, answering(answer("{}")))
 				c := client(t, p, func(cfg *egress.Config) { cfg.LocalAddresses = addrs(test.locals...) })
 				if started {
 					c.Start()
@@ -341,7 +340,7 @@ func TestSourceAddress(t *testing.T) {
 				resp, err := c.Do(t.Context(), request())
 				if test.want == "" {
 					checkError(t, err, false, egress.ErrEgressAddress)
-					if n := len(p.Sources()) - before; n != 0 {
+					if n := p.Accepted.Load(); n != 0 {
 						t.Errorf("%d connections, want none", n)
 					}
 					return
@@ -350,7 +349,7 @@ func TestSourceAddress(t *testing.T) {
 					t.Fatal(err)
 				}
 				want := addrs(test.want)
-				if got := p.Sources()[before:]; !slices.Equal(got, want) || resp.LocalAddr != want[0] {
+				if got := p.Sources(); !slices.Equal(got, want) || resp.LocalAddr != want[0] {
 					t.Errorf("server saw %v, response says %v, want %v", got, resp.LocalAddr, want)
 				}
 				result, err := c.Probe(t.Context())

@@ -173,10 +173,15 @@ func (a *answerReader) readChunked(limit int64) ([]byte, bool, error) {
 		return nil, false, err
 	}
 	a.budget.left = maxHeader
-	if _, err := a.text.ReadMIMEHeader(); err != nil { // trailers: nobody reads them
+	end, err := a.buf.Peek(len(lineEnd))
+	if err != nil {
 		return nil, false, cut(err)
 	}
-	return body, true, nil
+	trailers := string(end) != lineEnd // nobody reads them, and not everybody agrees on their end
+	if _, err := a.text.ReadMIMEHeader(); err != nil {
+		return nil, false, cut(err)
+	}
+	return body, !trailers, nil
 }
 
 func readAtMost(r io.Reader, limit int64) ([]byte, error) {

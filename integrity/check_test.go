@@ -309,6 +309,27 @@ func TestNoKey(t *testing.T) {
 	}
 }
 
+// TestKeyIsNumber checks that a number that holds the key is scrubbed too.
+func TestKeyIsNumber(t *testing.T) {
+	t.Parallel()
+	sent := integrity.Sent{Operation: operations()["bank/payout"]}
+	got := integrity.Check(sent, jsonAnswer(`{"success":2,"message":1298765432100}`), secret.New([]byte("9876543210")))
+	if want := `{"success":2,"message":"[removed]"}`; !got.Leak || string(got.Body) != want {
+		t.Errorf("Check = leak %v, body %q; want a leak and %q", got.Leak, got.Body, want)
+	}
+}
+
+// TestKeyInPassedHeader checks that a header that may be passed on is not if
+// it holds the key.
+func TestKeyInPassedHeader(t *testing.T) {
+	t.Parallel()
+	sent := integrity.Sent{Operation: operations()["bank/payout"]}
+	got := integrity.Check(sent, jsonAnswer(`{"success":2}`), secret.New([]byte("application")))
+	if !got.Leak || got.Body == nil || len(got.Header) != 0 {
+		t.Errorf("Check = leak %v, body %q, header %v; want a leak, the body and no header", got.Leak, got.Body, got.Header)
+	}
+}
+
 // TestShortKey checks that what scrubbing makes of a field that tells the
 // outcome is not passed on.
 func TestShortKey(t *testing.T) {

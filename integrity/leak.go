@@ -128,7 +128,7 @@ func (f *finder) wholeText(text string) bool {
 // are undone. Both kinds are tried in each layer, and what an earlier layer
 // said is looked at too: a key may hold "%" and "\" itself.
 func (f *finder) peel(text []byte, layers int) bool {
-	if f.size == 0 || len(text) < f.size { // undoing escapes only makes it shorter
+	if len(text) < f.size { // and undoing escapes only makes it shorter
 		return false
 	}
 	if f.contains(text) {

@@ -183,6 +183,7 @@ func TestFindLeakInPieces(t *testing.T) {
 		{"hex", []string{each(k[:7], "%02X"), each(k[7:], "%02x")}, true},
 		{"base64", []string{k64[:20], k64[20:]}, true},
 		{"percent", []string{each(k[:7], "%%%02X"), each(k[7:], "%%%02x")}, true},
+		{"percent twice", []string{url.QueryEscape(each(k[:7], "%%%02x")), k[7:]}, true},
 		{"one percent", []string{each(k[:7], "%%%02X"), k[7:]}, true},
 		{"JSON", []string{each(k[:7], `\u00%02x`), k[7:]}, true},
 

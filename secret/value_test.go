@@ -136,6 +136,9 @@ func TestMarshal(t *testing.T) {
 	if want := `{"a":"[redacted]","b":"[redacted]","c":{"V":"[redacted]"}}`; err != nil || string(got) != want {
 		t.Errorf("json.Marshal = %s, %v, want %s", got, err, want)
 	}
+	if got := v.GoString(); got != "[redacted]" {
+		t.Errorf("GoString() = %q", got)
+	}
 	if text, err := v.MarshalText(); err != nil || string(text) != "[redacted]" {
 		t.Errorf("MarshalText() = %q, %v", text, err)
 	}

@@ -171,7 +171,7 @@ func (b *books) change(e *Entry, to State) {
 func (b *books) settleDue(now time.Time) {
 	b.waiting = slices.DeleteFunc(b.waiting, func(e *Entry) bool {
 		due := !now.Before(e.settleAt)
-		if due {
+		if due && e.State == StatePending {
 			b.change(e, e.settle)
 		}
 		return due

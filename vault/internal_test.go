@@ -2,6 +2,7 @@ package vault
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
 	"slices"
@@ -83,6 +84,22 @@ type spyReader struct {
 func (s *spyReader) Read(b []byte) (int, error) {
 	s.buffers = append(s.buffers, b)
 	return s.r.Read(b)
+}
+
+// TestTransport looks at what a test could not show: net/http never asks a
+// proxy of the environment for loopback addresses.
+func TestTransport(t *testing.T) {
+	client, err := newClient(t.Context(), Config{Address: "https://vault.internal"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, ok := client.CloneConfig().HttpClient.Transport.(*guard)
+	if !ok {
+		t.Fatalf("transport is %T", client.CloneConfig().HttpClient.Transport)
+	}
+	if g.next.Proxy != nil || g.next.TLSClientConfig.InsecureSkipVerify || g.next.TLSClientConfig.MinVersion != tls.VersionTLS12 {
+		t.Errorf("transport is %+v", g.next)
+	}
 }
 
 func TestDelay(t *testing.T) {

@@ -96,7 +96,7 @@ func TestStale(t *testing.T) {
 	cfg.StaleFor = staleFor
 	s, log := startSource(t, cfg, vault.Options{Now: clock.now})
 	server.Stop()
-	eventually(t, "the failure to be noticed", failing(s))
+	eventually(t, "the failure to be noticed", func() bool { return log.count(msgFailing) == 1 })
 
 	clock.advance(staleFor)
 	if st := s.Status(); !st.Available || st.Age != staleFor {

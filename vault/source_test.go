@@ -83,6 +83,15 @@ func TestCannotBeFound(t *testing.T) {
 			t.Errorf("%s: there is a credential", tt.path)
 		}
 	}
+
+	cfg := config(t, server)
+	cfg.Auth = vault.AppRoleAuth("role", writeFile(t, "secret-id", "secret-id"))
+	s, _ := newSource(t, cfg, vault.Options{}) // without the auth method
+	err := start(t, s)
+	mustFailAt(t, err, vault.StepLogin)
+	if !strings.Contains(err.Error(), "status 403") {
+		t.Errorf("Start(): %v", err)
+	}
 }
 
 func TestVersionsOfKV1(t *testing.T) {

@@ -3,11 +3,13 @@ package vault_test
 import (
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/internal/vaulttest"
 	"github.com/nowpay-gateway/nowpay-gateway/vault"
@@ -77,6 +79,12 @@ func TestNamespace(t *testing.T) {
 		return false
 	})
 	cfg := f.config(t)
+	without, _ := newSource(t, cfg, vault.Options{})
+	err := start(t, without)
+	mustFailAt(t, err, vault.StepLogin)
+	if !strings.Contains(err.Error(), "status 404") {
+		t.Errorf("Start() without the namespace: %v", err)
+	}
 	cfg.Namespace = "teams/pay"
 	s, _ := startSource(t, cfg, vault.Options{})
 	mustHold(t, s, 1, 1)
@@ -146,6 +154,7 @@ func TestOddAnswers(t *testing.T) {
 		"500 with errors":    write(500, `{"errors":["the token hvs.t0ken\nis \u001b[31mbad\u001b[0m"]}`),
 		"429":                write(429, `{"errors":["request path \"x\": rate limit quota exceeded"]}`),
 		"403 with the token": write(403, `{"errors":["hvs.t0ken may not"]}`),
+		"long error":         write(500, `{"errors":["`+strings.Repeat("ü", 5000)+`"]}`),
 		"huge error":         write(500, `{"errors":["`+strings.Repeat("x", 1<<20)+`"]}`),
 		"longer than it says": func(w http.ResponseWriter) {
 			w.Header().Set("Content-Length", "1000")
@@ -257,6 +266,32 @@ func TestMalformedMount(t *testing.T) {
 		})
 		s, _ := newSource(t, f.config(t), vault.Options{})
 		mustFailAt(t, start(t, s), vault.StepMount, "hvs.t0ken")
+	}
+}
+
+// TestCloseWhileRenewalHangs: the library's renewals take no context.
+func TestCloseWhileRenewalHangs(t *testing.T) {
+	t.Parallel()
+	renewing := make(chan struct{})
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		switch r.URL.Path {
+		case "/v1/auth/token/lookup-self":
+			fmt.Fprint(w, `{"data":{"ttl":3600,"renewable":true,"expire_time":"2030-01-01T00:00:00Z"}}`)
+			return true
+		case "/v1/auth/token/renew-self":
+			_, _ = io.Copy(io.Discard, r.Body) // else the server does not see the client go
+			close(renewing)
+			<-r.Context().Done()
+			return true
+		}
+		return false
+	})
+	s, _ := startSource(t, f.config(t), vault.Options{})
+	<-renewing
+	begun := time.Now()
+	s.Close()
+	if took := time.Since(begun); took > 3*time.Second {
+		t.Errorf("Close() took %v", took)
 	}
 }
 
