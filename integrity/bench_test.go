@@ -16,7 +16,7 @@ func BenchmarkCheck(b *testing.B) {
 		"Server": {"Apache/2.4.41 (Ubuntu)"}, "X-Powered-By": {"PHP/7.4.3"}, "Vary": {"Accept-Encoding"},
 		"Connection": {"keep-alive"}, "Cache-Control": {"no-store, no-cache, must-revalidate"},
 	}
-	answer := `{"success":"1","message":"Transaction Successfull","ourrequestid":"20211028pm231537111806",` +
+	answer := `{"success":"1","message":"Recharge Submitted","ourrequestid":"20211028pm231537111806",` +
 		`"yourrequestid":"2021102422342398768","rrn":"130117123456","amount":"1.00",` +
 		`"beneficiaryName":"ASHA RAMESH KUMAR","date":"2021-10-28 11:15:37 pm","remark":"` + strings.Repeat("x", 150) + `"}`
 	ops := operations()

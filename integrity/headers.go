@@ -17,13 +17,13 @@ import (
 //   - Content-Encoding, Content-Length, Digest: say something of the body that
 //     scrubbing makes untrue;
 //   - Date, Server, X-Powered-By and the like: of no use to a merchant.
-var passedHeaders = []string{"Content-Type"}
+func passedHeaders() []string { return []string{"Content-Type"} }
 
 // passHeaders copies the headers that may be passed on, without values that
 // hold the key.
 func passHeaders(h http.Header, f *finder) http.Header {
-	passed := make(http.Header, len(passedHeaders))
-	for _, name := range passedHeaders {
+	passed := http.Header{}
+	for _, name := range passedHeaders() {
 		for _, value := range h.Values(name) {
 			if !f.wholeText(value) {
 				passed.Add(name, value)

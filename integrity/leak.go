@@ -137,7 +137,7 @@ func (f *finder) peel(text []byte, layers int) bool {
 	if layers == 0 {
 		return false
 	}
-	for _, e := range escapes {
+	for _, e := range escapes() {
 		plain, ok := e.unescape(text)
 		found := ok && f.peel(plain, layers-1)
 		clear(plain)

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode/utf16"
 
 	"pgregory.net/rapid"
 
@@ -110,7 +111,7 @@ func upperASCII(r rune) rune {
 // utf16Escaped writes every character as \uXXXX, in alternating letter case.
 func utf16Escaped(text string) string {
 	var b strings.Builder
-	for i, unit := range utf16Units(text) {
+	for i, unit := range utf16.Encode([]rune(text)) {
 		if i%2 == 0 {
 			fmt.Fprintf(&b, `\u%04x`, unit)
 		} else {
@@ -118,19 +119,6 @@ func utf16Escaped(text string) string {
 		}
 	}
 	return b.String()
-}
-
-func utf16Units(text string) []uint16 {
-	var units []uint16
-	for _, r := range text {
-		if r < 0x10000 {
-			units = append(units, uint16(r))
-			continue
-		}
-		r -= 0x10000
-		units = append(units, uint16(0xd800+r>>10), uint16(0xdc00+r&0x3ff))
-	}
-	return units
 }
 
 func TestFindLeakShortKeys(t *testing.T) {
@@ -303,12 +291,11 @@ func TestFindLeakAnyPieces(t *testing.T) {
 // TestFindLeakNearMisses spoils one byte of every form, and expects nothing.
 func TestFindLeakNearMisses(t *testing.T) {
 	t.Parallel()
-	random := rand.New(rand.NewPCG(1, 2))
-	for range 2000 {
+	bytesOf := rand.NewChaCha8([32]byte{})
+	random := rand.New(bytesOf) //nolint:gosec // repeatable, and guards nothing
+	for range 500 {
 		raw := make([]byte, 13+random.IntN(50))
-		for i := range raw {
-			raw[i] = byte(random.Uint32())
-		}
+		_, _ = bytesOf.Read(raw) // never fails
 		key := []byte(base64.RawURLEncoding.EncodeToString(raw))
 		for _, form := range []string{
 			string(key), hex.EncodeToString(key), base64.StdEncoding.EncodeToString(key), each(string(key), "%%%02x"), each(string(key), `\u00%02x`),

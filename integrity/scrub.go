@@ -7,7 +7,7 @@ import (
 )
 
 // removed is the JSON text that stands in place of a value with the key in it.
-var removed = []byte(`"[removed]"`)
+const removed = `"[removed]"`
 
 // scrub replaces every string and number of the body that holds the key. It
 // gives nil if that is not enough: the key is in a name, or parts of it are in
@@ -17,10 +17,10 @@ func scrub(body *nowpay.Body, h http.Header, f *finder) *nowpay.Body {
 		return nil
 	}
 	text := body.ReplaceValues(func(_ string, v nowpay.Value) ([]byte, bool) {
-		return removed, f.wholeText(v.Text)
+		return []byte(removed), f.wholeText(v.Text)
 	})
-	scrubbed, err := parse(text)
-	if err != nil || f.whole(text) || f.assembled(f.texts(h, scrubbed)) {
+	scrubbed := parse(text)
+	if scrubbed == nil || f.whole(text) || f.assembled(f.texts(h, scrubbed)) {
 		return nil
 	}
 	return scrubbed

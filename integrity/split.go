@@ -46,7 +46,7 @@ func (f *finder) appendUnescaped(pieces [][]byte, piece []byte, layers int) [][]
 	if layers == 0 {
 		return pieces
 	}
-	for _, e := range escapes {
+	for _, e := range escapes() {
 		if plain, ok := e.unescape(piece); ok {
 			pieces = f.appendUnescaped(append(pieces, f.keep(plain)), plain, layers-1)
 		}

@@ -7,9 +7,11 @@ import (
 )
 
 // escapes are the ways of escaping that are undone in search of the key.
-var escapes = [...]escape{
-	{mark: '\\', undo: undoJSON},
-	{mark: '%', undo: undoPercent},
+func escapes() [2]escape {
+	return [...]escape{
+		{mark: '\\', undo: undoJSON},
+		{mark: '%', undo: undoPercent},
+	}
 }
 
 type escape struct {
@@ -51,7 +53,7 @@ func undoPercent(dst, text []byte) ([]byte, int) {
 	if !ok {
 		return dst, 0
 	}
-	return append(dst, byte(code)), 3
+	return append(dst, byte(code&0xff)), 3
 }
 
 func undoJSON(dst, text []byte) ([]byte, int) {

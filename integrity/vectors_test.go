@@ -2,9 +2,9 @@ package integrity_test
 
 import (
 	"bytes"
+	"io/fs"
 	"net/http"
 	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -81,18 +81,19 @@ func equalHeaders(a, b http.Header) bool {
 
 func vectors(tb testing.TB) []vector {
 	tb.Helper()
-	files, err := filepath.Glob("testdata/vectors/*.txt")
+	dir := os.DirFS("testdata/vectors")
+	files, err := fs.Glob(dir, "*.txt")
 	if err != nil || len(files) == 0 {
 		tb.Fatalf("no vectors: %v", err)
 	}
 	ops := operations()
 	all := make([]vector, len(files))
 	for i, file := range files {
-		text, err := os.ReadFile(file)
+		text, err := fs.ReadFile(dir, file)
 		if err != nil {
 			tb.Fatal(err)
 		}
-		all[i] = parseVector(tb, ops, strings.TrimSuffix(filepath.Base(file), ".txt"), string(text))
+		all[i] = parseVector(tb, ops, strings.TrimSuffix(file, ".txt"), string(text))
 	}
 	return all
 }
