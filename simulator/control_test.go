@@ -23,20 +23,20 @@ func startControl(t *testing.T, b *bench) control {
 	return control{t, server.URL}
 }
 
-func (c control) do(method, path, text string, header ...string) (int, string) {
+func (c control) do(method, path, text string, header ...[2]string) (int, string) {
 	c.t.Helper()
 	r, err := http.NewRequestWithContext(c.t.Context(), method, c.url+path, strings.NewReader(text))
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
+	for _, h := range header {
+		r.Header.Set(h[0], h[1])
 	}
 	resp, err := client(c.t, "127.0.0.1").Do(r)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
 		c.t.Fatal(err)
@@ -129,7 +129,7 @@ func TestControlRefuses(t *testing.T) {
 			t.Errorf("%s %s %s: status %d, want %d: %s", tt.method, tt.path, tt.body, status, tt.status, body)
 		}
 	}
-	if status, _ := c.do("POST", "/reset", "", "Origin", "https://elsewhere.example"); status != http.StatusForbidden {
+	if status, _ := c.do("POST", "/reset", "", [2]string{"Origin", "https://elsewhere.example"}); status != http.StatusForbidden {
 		t.Errorf("a page of another origin: status %d, want 403", status)
 	}
 	if a := b.call("bank/payout", payout("a")); a.text("success") != "1" || len(b.Faults()) != 0 {

@@ -102,7 +102,7 @@
 // What is in the wallets is what was there at the start, less amount and
 // surcharge of every entry that did not fail. The same seed, clock and order of
 // requests give the same answers, byte for byte. No key that was ever valid is
-// in [Simulator.Requests], [Simulator.Ledger] or an answer of the control API. No
-// goroutine is started: a request that hangs ends with its client, or with
-// [Simulator.Close].
+// in [Simulator.Requests], [Simulator.Ledger] or an answer of the control API,
+// as it is or as JSON and URLs write it. No goroutine is started: a request that
+// hangs ends with its client, or with [Simulator.Close].
 package simulator

@@ -3,6 +3,7 @@ package simulator
 import (
 	"fmt"
 	"io"
+	"maps"
 	"mime"
 	"net/http"
 	"net/netip"
@@ -97,9 +98,7 @@ func (s *Simulator) wait(r *http.Request, d time.Duration) bool {
 }
 
 func (r *response) write(w http.ResponseWriter) {
-	for name, values := range r.header {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), r.header)
 	if !r.chunked {
 		w.Header().Set("Content-Length", strconv.Itoa(len(r.body)))
 	}
@@ -108,7 +107,7 @@ func (r *response) write(w http.ResponseWriter) {
 	if r.truncated {
 		body = body[:len(body)/2]
 	}
-	_, _ = w.Write(body) // a client that is gone is nobody's error
+	_, _ = w.Write(body) //nolint:gosec // G705: not for browsers. A client that is gone is nobody's error
 	if r.truncated {
 		_ = http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler) // net/http's way to cut an answer short

@@ -55,7 +55,11 @@ func (f Fault) MarshalJSON() ([]byte, error) {
 	if f.Delay != 0 {
 		j.Delay = f.Delay.String()
 	}
-	return json.Marshal(j)
+	b, err := json.Marshal(j)
+	if err != nil {
+		return nil, fmt.Errorf("writing fault: %w", err)
+	}
+	return b, nil
 }
 
 // UnmarshalJSON reads what MarshalJSON writes; unknown members are errors.
@@ -102,7 +106,10 @@ type faultList struct {
 }
 
 func newFaultList(seed uint64) *faultList {
-	return &faultList{chance: rand.New(rand.NewPCG(seed, 2)), dying: map[string]struct{}{}}
+	return &faultList{
+		chance: rand.New(rand.NewPCG(seed, 2)), //nolint:gosec // G404: repeatable on purpose
+		dying:  map[string]struct{}{},
+	}
 }
 
 // choose returns the fault that a request meets; Kind "" if none.

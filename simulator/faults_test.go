@@ -109,7 +109,7 @@ const (
 )
 
 // wire says of each kind what a payout meets: on the wire, and in the books.
-var wire = map[simulator.Kind]struct {
+var wire = map[simulator.Kind]struct { //nolint:gochecknoglobals // a table, never changed
 	books int
 	check func(*testing.T, seen)
 }{
@@ -270,7 +270,7 @@ func TestEndings(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer conn.Close()
+			defer func() { _ = conn.Close() }()
 			if err := b.request("bank/payout", payout("a")).Write(conn); err != nil {
 				t.Fatal(err)
 			}
@@ -292,7 +292,7 @@ func TestKeepAliveDeath(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	reader := bufio.NewReader(conn)
 	send := func(id string) error {
 		r := b.request("bank/payout", payout(id))
@@ -336,8 +336,9 @@ func TestKeepAliveDeathIsOver(t *testing.T) {
 	for range 3 { // all from the same peer, says httptest
 		post(sim.Handler(), "bank/payout", "a", "1", "")
 	}
-	var met []simulator.Kind
-	for _, r := range sim.Requests() {
+	requests := sim.Requests()
+	met := make([]simulator.Kind, 0, len(requests))
+	for _, r := range requests {
 		met = append(met, r.Fault)
 	}
 	if want := []simulator.Kind{simulator.KeepAliveDeath, simulator.KeepAliveDeath, ""}; !slices.Equal(met, want) {

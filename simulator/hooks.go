@@ -38,7 +38,7 @@ func duplicateMessage(x *exchange) string {
 // ambiguous is what a payout answers when its bank did not: success, sic.
 func ambiguous(x *exchange, a object) object {
 	a.set("success", x.op.code(StateSuccess))
-	a.set("message", "Transaction Successfull")
+	a.set("message", "Transaction Successfull") //nolint:misspell // as reported
 	return a.without("rrn", "beneficiaryName")
 }
 

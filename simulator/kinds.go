@@ -82,7 +82,7 @@ type behaviour struct {
 }
 
 // behaviours says what each kind does. "Executes" means: created and debited.
-var behaviours = []behaviour{
+var behaviours = []behaviour{ //nolint:gochecknoglobals // a table, never changed
 	{kind: Success, doc: "executes and says so: the same as no fault, to except a request from a later one"},
 	{kind: Failed, state: StateFailed, doc: `executes, fails and credits the wallet again: success "0" with ourrequestid`},
 	{kind: Refused, refuse: says("Service Not Assigned"), doc: `creates nothing: success "0" and a message, no ourrequestid`},
@@ -139,7 +139,7 @@ var behaviours = []behaviour{
 }
 
 // byKind finds a behaviour; the zero behaviour is that of no fault.
-var byKind = func() map[Kind]behaviour {
+var byKind = func() map[Kind]behaviour { //nolint:gochecknoglobals // a table, never changed
 	m := make(map[Kind]behaviour, len(behaviours))
 	for _, b := range behaviours {
 		m[b.kind] = b

@@ -1,6 +1,7 @@
 package simulator_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -102,18 +103,28 @@ func TestFlipFinal(t *testing.T) {
 	}
 }
 
-// post calls a handler without a network. A fault that ends the connection
-// looks like http.ErrAbortHandler here.
+// post calls a handler with a body that does for several operations.
 func post(h http.Handler, operation, id, amount, kind string) {
+	text := fmt.Sprintf(`{"username":"2000","key":"0123456789abcdef","accountnumber":"1","ifsc":"2","amount":%q,"yourrequestid":%q,"yourreqid":%[2]q,"name":"n","transferMode":"IMPS","number":"1","operatorid":"2","note":%q}`, amount, id, kind)
+	offline(h, operation, "application/json", text)
+}
+
+// offline calls a handler without a network. A fault that ends the connection
+// looks like http.ErrAbortHandler here.
+func offline(h http.Handler, operation, contentType, body string) *httptest.ResponseRecorder {
+	target := "/api/index.php?route=" + url.QueryEscape("/api/"+operation)
+	r := httptest.NewRequestWithContext(context.Background(), http.MethodPost, target, strings.NewReader(body))
+	r.Header.Set("Content-Type", contentType)
+	w := httptest.NewRecorder()
 	defer func() {
-		if p := recover(); p != nil && p != http.ErrAbortHandler {
-			panic(p)
+		if p := recover(); p != nil {
+			if err, ok := p.(error); !ok || !errors.Is(err, http.ErrAbortHandler) {
+				panic(p)
+			}
 		}
 	}()
-	text := fmt.Sprintf(`{"username":"2000","key":"0123456789abcdef","accountnumber":"1","ifsc":"2","amount":%q,"yourrequestid":%q,"yourreqid":%[2]q,"name":"n","transferMode":"IMPS","number":"1","operatorid":"2","note":%q}`, amount, id, kind)
-	r := httptest.NewRequest(http.MethodPost, "/api/index.php?route="+url.QueryEscape("/api/"+operation), strings.NewReader(text))
-	r.Header.Set("Content-Type", "application/json")
-	h.ServeHTTP(httptest.NewRecorder(), r)
+	h.ServeHTTP(w, r)
+	return w
 }
 
 // TestLedgerInvariants: whatever happens, no money is made or lost, and the
@@ -133,7 +144,7 @@ func TestLedgerInvariants(t *testing.T) {
 		}
 		sim.Close() // nothing is to hang here
 		h := sim.Handler()
-		var kinds []string
+		kinds := make([]string, 0, 3*len(simulator.Kinds()))
 		for _, k := range simulator.Kinds() {
 			kinds = append(kinds, "sim:"+string(k), "sim:"+string(k)+":1m", "")
 		}

@@ -30,7 +30,7 @@ type operation struct {
 }
 
 // operations are all calls that the simulator answers.
-var operations = []operation{
+var operations = []operation{ //nolint:gochecknoglobals // a table, never changed
 	{name: "common/balance", reply: balance},
 
 	{name: "recharge/heavyrefresh", required: []string{"operatorid", "number"}, reply: heavyRefresh},
@@ -49,7 +49,7 @@ var operations = []operation{
 	{name: "bank/wallet_transfer", required: []string{"beneficiaryPhoneNo", "amount", "yourrequestid", "transferMode"}, requestID: "yourrequestid", wallet: Trade, check: modes("PAYTM", "AMAZON"), reply: transfer},
 
 	{name: "pan/managepsa", required: []string{"psaphonenumber", "psaname", "yourrequestid", "psaemailid", "panno", "shopname", "location", "state", "pin"}, requestID: "yourrequestid", pan: true, reply: managePSA},
-	{name: "pan/managecoupon", required: []string{"psaid", "type", "qty", "yourrequestid"}, requestID: "yourrequestid", wallet: Trade, pan: true, check: couponType, reply: manageCoupon},
+	{name: "pan/managecoupon", required: []string{"psaid", "type", "qty", "yourrequestid"}, requestID: "yourrequestid", wallet: Trade, pan: true, check: oneOf("type", "Invalid Coupon Type", "0", "1"), reply: manageCoupon},
 	{name: "pan/coupon_status", required: []string{"ourrequestid"}, reply: couponStatus},
 
 	{name: "aeps/aeps_auth", required: []string{"mobilenumber", "aepsid", "channel"}, reply: aepsAuth},
@@ -59,7 +59,7 @@ var operations = []operation{
 }
 
 // byName finds an operation.
-var byName = func() map[string]*operation {
+var byName = func() map[string]*operation { //nolint:gochecknoglobals // a table, never changed
 	m := make(map[string]*operation, len(operations))
 	for i := range operations {
 		m[operations[i].name] = &operations[i]
@@ -146,5 +146,3 @@ func idAtMost50(f fields) string {
 	}
 	return ""
 }
-
-var couponType = oneOf("type", "Invalid Coupon Type", "0", "1")

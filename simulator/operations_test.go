@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -126,7 +127,7 @@ func TestShapes(t *testing.T) {
 		{"bank/payout", payout("a1"), `{"success":"1","message":"Transaction Successful","ourrequestid":"20211028am021507ID","yourrequestid":"a1","rrn":"RRN","amount":"150.50","beneficiaryName":"Asha Rao","date":"2021-10-28 02:15:07 am"}`},
 		{"bank/payout", payout("a1").with("name", "sim:failed"), `{"success":"0","message":"Transaction Failed","ourrequestid":"20211028am021507ID","yourrequestid":"a1","amount":"150.50","date":"2021-10-28 02:15:07 am"}`},
 		{"bank/payout", payout("a1").with("name", "sim:pending"), `{"success":"2","message":"Transaction Pending","ourrequestid":"20211028am021507ID","yourrequestid":"a1","amount":"150.50","date":"2021-10-28 02:15:07 am"}`},
-		{"bank/payout", payout("a1").with("name", "sim:ambiguous"), `{"success":"1","message":"Transaction Successfull","ourrequestid":"20211028am021507ID","yourrequestid":"a1","amount":"150.50","date":"2021-10-28 02:15:07 am"}`},
+		{"bank/payout", payout("a1").with("name", "sim:ambiguous"), `{"success":"1","message":"Transaction Successfull","ourrequestid":"20211028am021507ID","yourrequestid":"a1","amount":"150.50","date":"2021-10-28 02:15:07 am"}`}, //nolint:misspell // as reported
 		{"bank/payout", payout("a1").with("name", "sim:refused"), `{"success":"0","message":"Service Not Assigned"}`},
 		{"bank/payout", payout("a1").with("name", "Zoë/😀"), `{"success":"1","message":"Transaction Successful","ourrequestid":"20211028am021507ID","yourrequestid":"a1","rrn":"RRN","amount":"150.50","beneficiaryName":"Zo\u00eb\/\ud83d\ude00","date":"2021-10-28 02:15:07 am"}`},
 		{"bank/payout", payout("a1").with("name", "\"\\\t\r\n\x01"), `{"success":"1","message":"Transaction Successful","ourrequestid":"20211028am021507ID","yourrequestid":"a1","rrn":"RRN","amount":"150.50","beneficiaryName":"\"\\\t\r\n\u0001","date":"2021-10-28 02:15:07 am"}`},
@@ -257,14 +258,14 @@ func TestUnreadable(t *testing.T) {
 		text                         []byte
 		edit                         func(*http.Request)
 	}{
-		{name: "trailing data", operation: "bank/payout", contentType: "application/json", text: append(good[:len(good):len(good)], "{}"...)},
+		{name: "trailing data", operation: "bank/payout", contentType: "application/json", text: append(slices.Clip(good), "{}"...)},
 		{name: "no object", operation: "bank/payout", contentType: "application/json", text: []byte(`["a"]`)},
 		{name: "empty", operation: "bank/payout", contentType: "application/json"},
 		{name: "form to a JSON call", operation: "bank/payout", contentType: "application/x-www-form-urlencoded", text: form(payout("a"))},
 		{name: "JSON to a form call", operation: "aeps/be", contentType: "application/json", text: good},
 		{name: "no content type", operation: "bank/payout", text: good},
 		{name: "PUT", operation: "bank/payout", contentType: "application/json", text: good, edit: func(r *http.Request) { r.Method = http.MethodPut }},
-		{name: "too long", operation: "bank/payout", contentType: "application/json", text: append(good[:len(good):len(good)], strings.Repeat(" ", 9<<20)...)},
+		{name: "too long", operation: "bank/payout", contentType: "application/json", text: append(slices.Clip(good), strings.Repeat(" ", 9<<20)...)},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/netip"
@@ -101,9 +102,7 @@ func (b body) with(name string, value any) body {
 
 func (b body) signed() body {
 	c := body{"username": username, "key": key}
-	for n, v := range b {
-		c[n] = v
-	}
+	maps.Copy(c, b)
 	return c
 }
 
@@ -166,7 +165,7 @@ func try(c *http.Client, r *http.Request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
-	defer resp.Body.Close()
+	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
 		return answer{}, err
@@ -250,7 +249,7 @@ func TestRepeatable(t *testing.T) {
 		b := start(t, func(c *simulator.Config) { c.Seed = seed })
 		b.fault(simulator.Fault{Kind: simulator.Failed, Probability: 0.4})
 		var all strings.Builder
-		for _, id := range strings.Split("abcdefghijkl", "") {
+		for id := range strings.SplitSeq("abcdefghijkl", "") {
 			all.WriteString(b.call("bank/payout", payout(id)).body)
 			all.WriteString(b.call("bank/register", body{"snumber": "9", "sname": "x", "spincode": "1", "semail": "y"}).body)
 		}
