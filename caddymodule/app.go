@@ -1,9 +1,9 @@
 package caddymodule
 
 import (
+	"context"
 	"fmt"
-	"maps"
-	"slices"
+	"sync"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -13,7 +13,6 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
-	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
 func init() {
@@ -38,11 +37,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
 		return fmt.Errorf("registering metrics: %w", err)
 	}
-	a.rt = &runtime{
-		logger:   ctx.Slogger(),
-		accounts: make(map[string]*pooledSource),
-		idle:     make(chan struct{}),
-	}
+	a.rt = newRuntime(ctx.Slogger())
 	if a.rt.egress, err = egress.New(settings.egress); err != nil {
 		return fmt.Errorf("setting up the upstream: %w", err)
 	}
@@ -75,29 +70,18 @@ func (a *App) Start() error {
 	if err := a.rt.egress.Ready(); err != nil {
 		a.rt.logger.Error("the egress address is missing; refusing merchants until it is there", "error", err)
 	}
-	for _, name := range slices.Sorted(maps.Keys(a.rt.accounts)) {
-		if err := a.rt.accounts[name].start(a.rt.logger.With("account", name)); err != nil {
-			a.rt.logger.Error("there is no credential; refusing merchants until there is", "account", name, "error", err)
-		}
+	ctx := context.Background() //nolint:forbidigo // caddy.App.Start has none to give
+	var starting sync.WaitGroup // together, so that all take no longer than one may
+	for name, source := range a.rt.accounts {
+		starting.Go(func() {
+			if err := source.start(ctx, a.rt.logger.With("account", name)); err != nil {
+				a.rt.logger.Error("there is no credential; refusing merchants until there is", "account", name, "error", err)
+			}
+		})
 	}
-	metrics.forget(left(serving.Load(), a.rt))
+	starting.Wait()
 	a.rt.serve()
 	return nil
-}
-
-// left lists the merchants of one configuration that are not in the next.
-func left(previous, next *runtime) []string {
-	if previous == nil {
-		return nil
-	}
-	var gone []string
-	for _, merchant := range previous.gateway.Policy.Merchants() {
-		same := func(m *whitelist.Merchant) bool { return m.Name == merchant.Name }
-		if !slices.ContainsFunc(next.gateway.Policy.Merchants(), same) {
-			gone = append(gone, merchant.Name)
-		}
-	}
-	return gone
 }
 
 // Stop waits for exchanges under way when the process ends. A reload needs no

@@ -91,18 +91,18 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	return words{
-		"account":   named(&a.Accounts, (*Account).words),
+		"account":   namedBlocks(&a.Accounts, (*Account).words),
 		"upstream":  a.parseUpstream,
-		"operation": named(&a.Operations, (*Operation).words),
-		"merchant":  named(&a.Merchants, (*Merchant).words),
-		"max_body":  size(&a.MaxBody),
+		"operation": namedBlocks(&a.Operations, (*Operation).words),
+		"merchant":  namedBlocks(&a.Merchants, (*Merchant).words),
+		"max_body":  oneSize(&a.MaxBody),
 	}.parse(d, "nowpay")
 }
 
 func (a *Account) words() words {
 	return words{
-		"secret": guest(&a.SecretRaw, "nowpay.secrets", "source"),
-		"sign":   guest(&a.SignRaw, "nowpay.signers", "scheme"),
+		"secret": guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
+		"sign":   guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
 	}
 }
 
@@ -117,27 +117,27 @@ func (a *App) parseUpstream(d *caddyfile.Dispenser) error {
 	u := &Upstream{URL: args[0]}
 	a.Upstream = u
 	return words{
-		"local_address": texts(&u.LocalAddresses),
-		"addresses":     texts(&u.Addresses),
-		"ca":            text(&u.CA),
-		"pin":           texts(&u.Pins),
-		"timeout":       duration(&u.Timeout),
-		"max_response":  size(&u.MaxResponse),
-		"insecure_http": flag(&u.InsecureHTTP),
+		"local_address": manyTexts(&u.LocalAddresses),
+		"addresses":     manyTexts(&u.Addresses),
+		"ca":            oneText(&u.CA),
+		"pin":           manyTexts(&u.Pins),
+		"timeout":       oneDuration(&u.Timeout),
+		"max_response":  oneSize(&u.MaxResponse),
+		"insecure_http": bareWord(&u.InsecureHTTP),
 	}.parse(d, "upstream")
 }
 
 func (m *Merchant) words() words {
 	return words{
-		"account":           text(&m.Account),
-		"token":             texts(&m.Tokens),
-		"client_cert":       texts(&m.ClientCerts),
-		"user":              texts(&m.Users),
-		"from":              texts(&m.From),
-		"allow":             texts(&m.Allow),
-		"deny":              texts(&m.Deny),
-		"max_amount":        text(&m.MaxAmount),
-		"strip_credentials": flag(&m.StripCredentials),
+		"account":           oneText(&m.Account),
+		"token":             manyTexts(&m.Tokens),
+		"client_cert":       manyTexts(&m.ClientCerts),
+		"user":              manyTexts(&m.Users),
+		"from":              manyTexts(&m.From),
+		"allow":             manyTexts(&m.Allow),
+		"deny":              manyTexts(&m.Deny),
+		"max_amount":        oneText(&m.MaxAmount),
+		"strip_credentials": bareWord(&m.StripCredentials),
 	}
 }
 

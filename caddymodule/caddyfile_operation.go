@@ -10,19 +10,19 @@ import (
 
 func (o *Operation) words() words {
 	return words{
-		"moves_money":   toggle(&o.MovesMoney),
-		"may_cost":      toggle(&o.MayCost),
-		"encoding":      text(&o.Encoding),
+		"moves_money":   onOff(&o.MovesMoney),
+		"may_cost":      onOff(&o.MayCost),
+		"encoding":      oneText(&o.Encoding),
 		"field":         o.parseField,
 		"optional":      o.parseField,
-		"without":       texts(&o.Without),
+		"without":       manyTexts(&o.Without),
 		"request_id":    o.parseRequestID,
-		"provider_id":   text(&o.ProviderID),
-		"amount":        text(&o.Amount),
-		"scale":         text(&o.Scale),
-		"success_needs": texts(&o.SuccessNeeds),
-		"status":        text(&o.Status),
-		"personal":      texts(&o.Personal),
+		"provider_id":   oneText(&o.ProviderID),
+		"amount":        oneText(&o.Amount),
+		"scale":         oneText(&o.Scale),
+		"success_needs": manyTexts(&o.SuccessNeeds),
+		"status":        oneText(&o.Status),
+		"personal":      manyTexts(&o.Personal),
 	}
 }
 

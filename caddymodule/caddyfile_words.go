@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 
@@ -36,7 +37,7 @@ func (w words) parse(d *caddyfile.Dispenser, block string) error {
 		case len(w) == 0:
 			return d.Errf("%s takes no block", block)
 		default:
-			return d.Errf("unknown word %q in %s; there is: %s", d.Val(), block, list(maps.Keys(w)))
+			return d.Errf("unknown word %q in %s; there is: %s", d.Val(), block, commaList(maps.Keys(w)))
 		}
 	}
 	return nil
@@ -77,13 +78,13 @@ func quantity(least, most int) string {
 	}
 }
 
-// text reads one value.
-func text(into *string) word {
+// oneText reads one value.
+func oneText(into *string) word {
 	return once(into, func(s string) (string, error) { return s, nil })
 }
 
-// duration reads one duration above zero, which would mean the default.
-func duration(into *caddy.Duration) word {
+// oneDuration reads one duration above zero, which would mean the default.
+func oneDuration(into *caddy.Duration) word {
 	return once(into, func(s string) (caddy.Duration, error) {
 		d, err := caddy.ParseDuration(s)
 		if err != nil || d <= 0 {
@@ -93,11 +94,11 @@ func duration(into *caddy.Duration) word {
 	})
 }
 
-// size reads one size in bytes above zero, which would mean the default.
-func size(into *int64) word {
+// oneSize reads one size in bytes above zero, which would mean the default.
+func oneSize(into *int64) word {
 	return once(into, func(s string) (int64, error) {
 		n, err := humanize.ParseBytes(s)
-		if err != nil || n == 0 || int64(n) < 0 {
+		if err != nil || n == 0 || n > math.MaxInt64 {
 			return 0, fmt.Errorf("takes a size above zero such as `64KiB`, not %q", s)
 		}
 		return int64(n), nil
@@ -122,8 +123,8 @@ func once[T comparable](into *T, parse func(string) (T, error)) word {
 	}
 }
 
-// texts reads one or more values; further lines add to them.
-func texts(into *[]string) word {
+// manyTexts reads one or more values; further lines add to them.
+func manyTexts(into *[]string) word {
 	return func(d *caddyfile.Dispenser) error {
 		args, err := values(d, 1, many)
 		*into = append(*into, args...)
@@ -131,8 +132,8 @@ func texts(into *[]string) word {
 	}
 }
 
-// flag reads a word that stands alone.
-func flag(into *bool) word {
+// bareWord reads a word that stands alone.
+func bareWord(into *bool) word {
 	return func(d *caddyfile.Dispenser) error {
 		name := d.Val()
 		if _, err := values(d, 0, 0); err != nil {
@@ -146,8 +147,8 @@ func flag(into *bool) word {
 	}
 }
 
-// toggle reads a word that stands alone or with `on`, or is taken back with `off`.
-func toggle(into **bool) word {
+// onOff reads a word that stands alone or with `on`, or is taken back with `off`.
+func onOff(into **bool) word {
 	return func(d *caddyfile.Dispenser) error {
 		name := d.Val()
 		args, err := values(d, 0, 1)
@@ -166,8 +167,8 @@ func toggle(into **bool) word {
 	}
 }
 
-// named reads a name and a block, of which there may be several with different names.
-func named[T any](into *map[string]*T, table func(*T) words) word {
+// namedBlocks reads a name and a block, of which there may be several with different names.
+func namedBlocks[T any](into *map[string]*T, table func(*T) words) word {
 	return func(d *caddyfile.Dispenser) error {
 		kind := d.Val()
 		args, err := values(d, 1, 1)
@@ -187,20 +188,20 @@ func named[T any](into *map[string]*T, table func(*T) words) word {
 	}
 }
 
-// guest reads the name of a module in a namespace and leaves the rest to it.
-func guest(into *json.RawMessage, namespace, inlineKey string) word {
+// guestModule reads the name of a module in a namespace and leaves the rest to it.
+func guestModule(into *json.RawMessage, namespace, inlineKey string) word {
 	return func(d *caddyfile.Dispenser) error {
 		kind := d.Val()
 		if *into != nil {
 			return d.Errf("%s is given twice in this block", kind)
 		}
 		if !d.NextArg() {
-			return d.Errf("%s takes one of: %s", kind, guests(namespace))
+			return d.Errf("%s takes one of: %s", kind, guestNames(namespace))
 		}
 		name := d.Val()
 		id := namespace + "." + name
 		if _, err := caddy.GetModule(id); err != nil {
-			return d.Errf("unknown %s %s %q; there is: %s", kind, inlineKey, name, guests(namespace))
+			return d.Errf("unknown %s %s %q; there is: %s", kind, inlineKey, name, guestNames(namespace))
 		}
 		module, err := caddyfile.UnmarshalModule(d, id)
 		if err != nil {
@@ -211,9 +212,9 @@ func guest(into *json.RawMessage, namespace, inlineKey string) word {
 	}
 }
 
-// guests lists the modules of a namespace.
-func guests(namespace string) string {
-	return list(func(yield func(string) bool) {
+// guestNames lists the modules of a namespace.
+func guestNames(namespace string) string {
+	return commaList(func(yield func(string) bool) {
 		for _, module := range caddy.GetModules(namespace) {
 			if !yield(module.ID.Name()) {
 				return
@@ -222,7 +223,7 @@ func guests(namespace string) string {
 	})
 }
 
-// list lists names in alphabetical order.
-func list(names iter.Seq[string]) string {
+// commaList lists names in alphabetical order.
+func commaList(names iter.Seq[string]) string {
 	return strings.Join(slices.Sorted(names), ", ")
 }

@@ -21,6 +21,9 @@ func init() {
 		Name:  "nowpay",
 		Short: "Works with the Nowpay gateway",
 		CobraFunc: func(parent *cobra.Command) {
+			// Without these a mistyped command would print the help and succeed.
+			parent.Args, parent.SilenceUsage = cobra.NoArgs, true
+			parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			for _, command := range []*cobra.Command{checkCommand(), explainCommand(), tokenCommand(), healthCommand()} {
 				parent.AddCommand(command)
 			}

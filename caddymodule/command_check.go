@@ -33,6 +33,9 @@ func (f configFlags) withApp(do func(*App) error) error {
 	if err != nil {
 		return fmt.Errorf("loading the configuration: %w", err)
 	}
+	if raw == nil {
+		return errors.New("there is no Caddyfile in this folder: name the configuration with --config")
+	}
 	var config struct {
 		Apps map[string]json.RawMessage `json:"apps"`
 	}
@@ -102,7 +105,7 @@ func check(ctx context.Context, w io.Writer, app *App) error {
 	rt := app.rt
 	for _, name := range slices.Sorted(maps.Keys(rt.accounts)) {
 		source := rt.accounts[name]
-		err := source.start(rt.logger.With("account", name))
+		err := source.start(ctx, rt.logger.With("account", name))
 		if status := source.Status(); err == nil && !status.Available {
 			err = status.Err
 		}

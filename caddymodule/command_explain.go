@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -93,6 +94,9 @@ func explain(w io.Writer, stdin io.Reader, app *App, flags explainFlags) error {
 
 // request is the request that the flags describe, and the policy to decide it.
 func (f explainFlags) request(stdin io.Reader, policy *whitelist.Policy) (gateway.Request, *whitelist.Policy, error) {
+	if f.target == "/operations" || strings.HasPrefix(f.target, "/health/") {
+		return gateway.Request{}, nil, errors.New("reading --target: rules decide operations alone; /operations is there for every merchant, /health/live and /health/ready for everybody")
+	}
 	source, err := netip.ParseAddr(f.from)
 	if err != nil {
 		return gateway.Request{}, nil, fmt.Errorf("reading --from: %w", err)

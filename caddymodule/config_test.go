@@ -74,17 +74,21 @@ func FuzzUnmarshalCaddyfile(f *testing.F) {
 		f.Fatalf("no goldens: %v", err)
 	}
 	for _, golden := range goldens {
+		if strings.HasPrefix(filepath.Base(golden), "error_") || strings.HasPrefix(filepath.Base(golden), "invalid_") {
+			continue // the engine finds its way there, and each seed takes a while
+		}
 		data, err := os.ReadFile(golden)
 		if err != nil {
 			f.Fatal(err)
 		}
 		input, _, _ := strings.Cut(string(data), "----------\n")
-		input, _ = strings.CutPrefix(input, "{\n")
-		f.Add(input)
+		if _, block, ok := strings.Cut(input, "\tnowpay"); ok {
+			f.Add(block)
+		}
 	}
 	f.Fuzz(func(t *testing.T, input string) {
 		app := new(App)
-		if err := app.UnmarshalCaddyfile(caddyfile.NewTestDispenser(input)); err != nil {
+		if err := app.UnmarshalCaddyfile(caddyfile.NewTestDispenser("nowpay "+input)); err != nil {
 			if !strings.Contains(err.Error(), ", at Testfile:") {
 				t.Errorf("error without a place: %v", err)
 			}

@@ -60,7 +60,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	case "/health/live":
 		return serveHealth(w, r, nil)
 	case "/health/ready":
-		return serveHealth(w, r, h.app.rt.notReady())
+		return serveHealth(w, r, notReady())
 	}
 	rt := h.app.rt.enterServing()
 	if rt == nil {
@@ -132,7 +132,7 @@ func (h *Handler) source(r *http.Request) netip.Addr {
 	server, ok := r.Context().Value(caddyhttp.ServerCtxKey).(*caddyhttp.Server)
 	strict := ok && server.TrustedProxiesStrict > 0
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
-	if !strict && (err != nil || peer.Addr() != client) {
+	if !strict && (err != nil || peer.Addr().WithZone("") != client) {
 		h.logger.Error("refusing a forwarded address: set trusted_proxies_strict beside trusted_proxies")
 		return netip.Addr{}
 	}

@@ -94,6 +94,24 @@ func (m *metricSet) record(r *gateway.Record) {
 	}
 }
 
+// left lists the merchants of one configuration that are not in the next.
+func left(previous, next *runtime) []string {
+	if previous.gateway == nil || next == nil {
+		return nil
+	}
+	stays := make(map[string]bool)
+	for _, merchant := range next.gateway.Policy.Merchants() {
+		stays[merchant.Name] = true
+	}
+	var gone []string
+	for _, merchant := range previous.gateway.Policy.Merchants() {
+		if !stays[merchant.Name] {
+			gone = append(gone, merchant.Name)
+		}
+	}
+	return gone
+}
+
 // forget drops the series of merchants that are no longer configured.
 func (m *metricSet) forget(merchants []string) {
 	for _, name := range merchants {

@@ -34,7 +34,7 @@ func (r *resolver) text(field, value string) string {
 
 // texts resolves several values, none of which may be empty.
 func (r *resolver) texts(field string, values []string) []string {
-	return each(r, field, values, func(s string) (string, error) { return s, nil })
+	return parseEach(r, field, values, func(s string) (string, error) { return s, nil })
 }
 
 // change resolves a value into a trait, if it is given at all; `none` empties
@@ -49,8 +49,8 @@ func (r *resolver) change(field, value string, trait *string) {
 	}
 }
 
-// one resolves and parses a value. An absent value gives the zero T.
-func one[T any](r *resolver, field, value string, parse func(string) (T, error)) (parsed T) {
+// parseOne resolves and parses a value. An absent value gives the zero T.
+func parseOne[T any](r *resolver, field, value string, parse func(string) (T, error)) (parsed T) {
 	resolved := r.text(field, value)
 	if resolved == "" {
 		return parsed
@@ -62,13 +62,13 @@ func one[T any](r *resolver, field, value string, parse func(string) (T, error))
 	return parsed
 }
 
-// each resolves and parses several values.
-func each[T any](r *resolver, field string, values []string, parse func(string) (T, error)) (parsed []T) {
+// parseEach resolves and parses several values.
+func parseEach[T any](r *resolver, field string, values []string, parse func(string) (T, error)) (parsed []T) {
 	for _, value := range values {
 		if value == "" && r.err == nil {
 			r.err = fmt.Errorf("%s: has an empty value", field)
 		}
-		parsed = append(parsed, one(r, field, value, parse))
+		parsed = append(parsed, parseOne(r, field, value, parse))
 	}
 	return parsed
 }

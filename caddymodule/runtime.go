@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
 )
 
 // firstFetch bounds how long a start or a reload waits for a credential.
@@ -27,18 +29,22 @@ var sources = caddy.NewUsagePool()
 type pooledSource struct {
 	ManagedSource
 	once sync.Once
-	err  error
 }
 
-// start starts the source if no earlier configuration did.
-func (s *pooledSource) start(logger *slog.Logger) error {
+// start starts the source if no earlier configuration did. It says why there
+// is no credential, if there is none.
+func (s *pooledSource) start(ctx context.Context, logger *slog.Logger) error {
 	s.SetLogger(logger)
 	s.once.Do(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), firstFetch)
+		ctx, cancel := context.WithTimeout(ctx, firstFetch)
 		defer cancel()
-		s.err = s.Start(ctx)
+		_ = s.Start(ctx) // the status tells, now and after later reloads
 	})
-	return s.err
+	status := s.Status()
+	if status.Available {
+		return nil
+	}
+	return cmp.Or(status.Err, secret.ErrUnavailable)
 }
 
 // Destruct implements caddy.Destructor.
@@ -46,6 +52,9 @@ func (s *pooledSource) Destruct() error {
 	s.Close()
 	return nil
 }
+
+// underWay counts the exchanges of all configurations.
+var underWay sync.WaitGroup
 
 // runtime is what one configuration holds while it serves. Exchanges may
 // outlive the configuration, so whoever leaves last gives the resources back.
@@ -55,13 +64,27 @@ type runtime struct {
 	accounts map[string]*pooledSource
 	keys     []string // of the pool, acquired and not yet given back
 	logger   *slog.Logger
+	underWay *sync.WaitGroup
+
+	ready   chan struct{} // closed by started
+	started func()        // lets those in who wait for the start; idempotent
 
 	mu       sync.Mutex
 	inFlight int
-	draining bool          // no new exchanges: the process ends
-	closed   bool          // the configuration is gone
-	idle     chan struct{} // closed when draining and nothing is in flight
-	previous *runtime      // that served before; to return to if this one fails
+	draining bool     // no new exchanges: the process ends
+	closed   bool     // the configuration is gone
+	previous *runtime // that served before; to return to if this one fails
+}
+
+func newRuntime(logger *slog.Logger) *runtime {
+	ready := make(chan struct{})
+	return &runtime{
+		accounts: make(map[string]*pooledSource),
+		logger:   logger,
+		underWay: &underWay,
+		ready:    ready,
+		started:  sync.OnceFunc(func() { close(ready) }),
+	}
 }
 
 // serving is the runtime of the newest configuration that was started.
@@ -71,8 +94,9 @@ var serving atomic.Pointer[runtime]
 func (r *runtime) serve() {
 	previous := serving.Swap(r)
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.previous = previous
+	r.mu.Unlock()
+	r.started()
 }
 
 // unserve returns to the configuration before, if r was still the one that
@@ -107,14 +131,17 @@ func (r *runtime) enter() bool {
 		return false
 	}
 	r.inFlight++
+	r.underWay.Add(1)
 	metrics.inFlight.Inc()
 	return true
 }
 
 // enterServing admits an exchange to r, or, if its configuration is gone, to
 // the one that serves now: a reload may overtake a request that was accepted
-// before. It returns nil when the process ends.
+// before. It waits for the start of r: Caddy starts apps in any order, so that
+// requests may be there first. It returns nil when the process ends.
 func (r *runtime) enterServing() *runtime {
+	<-r.ready
 	for _, candidate := range []*runtime{r, serving.Load()} {
 		if candidate != nil && candidate.enter() {
 			return candidate
@@ -124,49 +151,41 @@ func (r *runtime) enterServing() *runtime {
 }
 
 func (r *runtime) leave() {
+	defer r.underWay.Done()
 	metrics.inFlight.Dec()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.inFlight--
-	if r.inFlight > 0 {
-		return
-	}
-	if r.draining {
-		close(r.idle)
-	}
-	if r.closed {
+	if r.closed && r.inFlight == 0 {
 		r.release()
 	}
 }
 
-// drain refuses new exchanges and waits for those under way. Each of them is
-// bounded by the upstream timeout.
+// drain refuses new exchanges and waits for those under way, of earlier
+// configurations too. Each of them is bounded by the upstream timeout.
 func (r *runtime) drain() {
 	r.mu.Lock()
-	first := !r.draining
 	r.draining = true
-	if first && r.inFlight == 0 {
-		close(r.idle)
-	}
 	r.mu.Unlock()
-	<-r.idle
+	r.underWay.Wait()
 }
 
-// close gives the resources back, now or when the last exchange is over.
+// close gives the resources back, now or when the last exchange is over. It may
+// be called twice.
 func (r *runtime) close() {
+	r.started() // or given up: those who wait are sent on
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
-		return
-	}
 	r.closed = true
 	if r.inFlight == 0 {
 		r.release()
 	}
 }
 
-// release gives back exactly what was acquired.
+// release gives back exactly what was acquired. Nothing more will be counted
+// here, so the series of merchants that are gone can be dropped.
 func (r *runtime) release() {
+	metrics.forget(left(r, serving.Load()))
 	if r.egress != nil {
 		r.egress.Close()
 	}
@@ -199,7 +218,11 @@ func (r *runtime) acquire(account string, provider SecretProvider) error {
 // notReady lists why merchants cannot be served; empty when they can. The
 // reasons are shown without authentication, so they name no address of a
 // secret store and repeat no error.
-func (r *runtime) notReady() []string {
+func notReady() []string {
+	r := serving.Load()
+	if r == nil {
+		return []string{"starting: the gateway has not started yet, or is about to end"}
+	}
 	var reasons []string
 	for name, source := range r.accounts {
 		if !source.Status().Available {

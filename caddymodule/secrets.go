@@ -70,7 +70,7 @@ func (*FileSecret) CaddyModule() caddy.ModuleInfo {
 //	secret file <path>
 func (f *FileSecret) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the source's name
-	if err := text(&f.Path)(d); err != nil {
+	if err := oneText(&f.Path)(d); err != nil {
 		return err
 	}
 	return words{}.parse(d, "secret file")

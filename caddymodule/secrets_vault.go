@@ -108,14 +108,14 @@ func (v *VaultSecret) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	return words{
-		"address":   text(&v.Address),
-		"namespace": text(&v.Namespace),
-		"ca":        text(&v.CA),
+		"address":   oneText(&v.Address),
+		"namespace": oneText(&v.Namespace),
+		"ca":        oneText(&v.CA),
 		"auth":      v.parseAuth,
-		"path":      text(&v.Path),
+		"path":      oneText(&v.Path),
 		"fields":    v.parseFields,
-		"refresh":   duration(&v.Refresh),
-		"stale_for": duration(&v.StaleFor),
+		"refresh":   oneDuration(&v.Refresh),
+		"stale_for": oneDuration(&v.StaleFor),
 	}.parse(d, "secret vault")
 }
 

@@ -88,7 +88,7 @@ func (a *App) accounts(ctx caddy.Context) (map[string]accountSettings, error) {
 
 func (a *Account) settings(ctx caddy.Context) (s accountSettings, err error) {
 	if a == nil || a.SecretRaw == nil {
-		return s, fmt.Errorf("no secret: write `secret <source> …`; there is: %s", guests("nowpay.secrets"))
+		return s, fmt.Errorf("no secret: write `secret <source> …`; there is: %s", guestNames("nowpay.secrets"))
 	}
 	module, err := ctx.LoadModule(a, "SecretRaw")
 	if err != nil {
@@ -117,10 +117,10 @@ func (u *Upstream) settings() (egress.Config, error) {
 	}
 	r := newResolver()
 	config := egress.Config{
-		URL:            one(r, "url", u.URL, parseURL),
-		LocalAddresses: each(r, "local_address", u.LocalAddresses, parseLocalAddress),
-		RootCAs:        one(r, "ca", u.CA, readCertificates),
-		Pins:           each(r, "pin", u.Pins, parsePin),
+		URL:            parseOne(r, "url", u.URL, parseURL),
+		LocalAddresses: parseEach(r, "local_address", u.LocalAddresses, parseLocalAddress),
+		RootCAs:        parseOne(r, "ca", u.CA, readCertificates),
+		Pins:           parseEach(r, "pin", u.Pins, parsePin),
 		Addresses:      networks(r, "addresses", u.Addresses),
 		Timeout:        time.Duration(u.Timeout),
 		MaxResponse:    u.MaxResponse,
@@ -151,7 +151,7 @@ func (a *App) policy(catalogue *nowpay.Catalogue) (*whitelist.Policy, error) {
 			merchant, err = a.Merchants[name].settings(catalogue)
 		}
 		if err == nil && a.Accounts[merchant.Account] == nil {
-			err = fmt.Errorf("account: there is no account %q; there is: %s", merchant.Account, list(maps.Keys(a.Accounts)))
+			err = fmt.Errorf("account: there is no account %q; there is: %s", merchant.Account, commaList(maps.Keys(a.Accounts)))
 		}
 		if err != nil {
 			return nil, fmt.Errorf("merchant %q: %w", name, err)
@@ -170,13 +170,13 @@ func (m *Merchant) settings(catalogue *nowpay.Catalogue) (whitelist.Merchant, er
 	pattern := func(s string) (whitelist.Pattern, error) { return parsePattern(catalogue, s) }
 	merchant := whitelist.Merchant{
 		Account:          r.text("account", m.Account),
-		Tokens:           each(r, "token", m.Tokens, whitelist.ParseTokenHash),
+		Tokens:           parseEach(r, "token", m.Tokens, whitelist.ParseTokenHash),
 		Certificates:     r.texts("client_cert", m.ClientCerts),
 		Users:            r.texts("user", m.Users),
 		From:             networks(r, "from", m.From),
-		Allow:            each(r, "allow", m.Allow, pattern),
-		Deny:             each(r, "deny", m.Deny, pattern),
-		MaxAmount:        one(r, "max_amount", m.MaxAmount, nowpay.ParseAmount),
+		Allow:            parseEach(r, "allow", m.Allow, pattern),
+		Deny:             parseEach(r, "deny", m.Deny, pattern),
+		MaxAmount:        parseOne(r, "max_amount", m.MaxAmount, nowpay.ParseAmount),
 		StripCredentials: m.StripCredentials,
 	}
 	if r.err == nil && merchant.Account == "" {

@@ -407,3 +407,23 @@ func TestTestHash(t *testing.T) {
 		t.Errorf("testHash = %q, want %q", testHash, want)
 	}
 }
+
+// TestRequestIDCorrection checks that a new request ID takes the old one's name
+// in answers with it.
+func TestRequestIDCorrection(t *testing.T) {
+	for correction, want := range map[*Operation][2]string{
+		{}:                                     {"a", "b"},
+		{RequestID: "c"}:                       {"c", ""},
+		{AnswerRequestID: "d"}:                 {"a", "d"},
+		{RequestID: "c", AnswerRequestID: "d"}: {"c", "d"},
+		{RequestID: "none"}:                    {"", ""},
+	} {
+		o := nowpay.Operation{RequestID: "a", AnswerRequestID: "b"}
+		if err := correction.apply(&o); err != nil {
+			t.Error(err)
+		}
+		if got := [2]string{o.RequestID, o.AnswerRequestID}; got != want {
+			t.Errorf("%+v gives %q, want %q", *correction, got, want)
+		}
+	}
+}

@@ -182,7 +182,7 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		if err == nil {
 			return resp, nil
 		}
-		if sent || ctx.Err() != nil {
+		if sent {
 			return nil, failure(ctx, sent, err)
 		}
 		// The kept connection was dead and took nothing: as if it had never been.
@@ -216,7 +216,6 @@ func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte) (resp *R
 	}
 	interrupted := stop()
 	if err != nil {
-		reusable = false
 		return nil, sent, err
 	}
 	resp.LocalAddr = conn.local

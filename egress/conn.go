@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/binary"
+	"fmt"
 	"net"
 	"net/netip"
 	"syscall"
@@ -33,7 +34,7 @@ type conn struct {
 func newConn(tcp *net.TCPConn) (*conn, error) {
 	fd, err := tcp.SyscallConn()
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("looking at the socket: %w", err)
 	}
 	c := &conn{
 		socket:      &socket{Conn: tcp},
@@ -55,7 +56,7 @@ func (c *conn) begin(ctx context.Context, config *tls.Config) error {
 		c.socket.records = true
 		secured := tls.Client(c.socket, config)
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return err
+			return fmt.Errorf("TLS handshake with %s: %w", c.socket.RemoteAddr(), err)
 		}
 		c.Conn = secured
 	}

@@ -112,12 +112,12 @@ func (c *Client) open(ctx context.Context, way route, tries int) (*conn, error) 
 	conn, err := newConn(tcp.(*net.TCPConn)) //nolint:forcetypeassert // by documentation of "tcp"
 	if err != nil {
 		_ = tcp.Close()
-		return nil, fmt.Errorf("connecting: %w", err)
+		return nil, err
 	}
 	conn.rank, conn.opened = way.rank, opened
 	if err := conn.begin(ctx, c.tls); err != nil {
 		conn.close()
-		return nil, fmt.Errorf("TLS handshake with %s: %w", way.remote, err)
+		return nil, err
 	}
 	return conn, nil
 }

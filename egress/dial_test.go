@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 )
@@ -249,8 +250,11 @@ func TestRoutes(t *testing.T) {
 func TestRefusedAddressesAreUnsent(t *testing.T) {
 	p := serve(t, "127.0.0.1:0", nil, answering(answer("{}")))
 	for name, adjust := range map[string]func(*egress.Config){
-		"special":       func(cfg *egress.Config) { cfg.Resolver = lookup(addrs("127.0.0.1")) },
-		"not listed":    func(cfg *egress.Config) { cfg.Resolver = lookup(addrs("127.0.0.1")); cfg.Addresses = prefixes("127.0.0.2/32") },
+		"special": func(cfg *egress.Config) { cfg.Resolver = lookup(addrs("127.0.0.1")) },
+		"not listed": func(cfg *egress.Config) {
+			cfg.Resolver = lookup(addrs("127.0.0.1"))
+			cfg.Addresses = prefixes("127.0.0.2/32")
+		},
 		"not found":     func(cfg *egress.Config) { cfg.Resolver = lookup{} },
 		"resolver down": func(cfg *egress.Config) { cfg.Resolver = &lookups{} },
 	} {
@@ -376,6 +380,19 @@ func TestNextRemoteAddress(t *testing.T) {
 	if n := p.Executed.Load(); n != 1 {
 		t.Errorf("%d requests executed, want 1", n)
 	}
+}
+
+// TestLastRemoteAddressTimesOut: a failure that is no timeout comes before it.
+func TestLastRemoteAddressTimesOut(t *testing.T) {
+	p := serve(t, "127.0.0.9:0", nil, func(c *peer) { c.Wait() })
+	c := client(t, p, func(cfg *egress.Config) {
+		cfg.URL = p.URL("provider.example")
+		cfg.URL.Scheme = "https"
+		cfg.Timeout = 100 * time.Millisecond
+		cfg.Resolver, cfg.Addresses = lookup(addrs("127.0.0.8", "127.0.0.9")), loopback
+	})
+	_, err := c.Do(t.Context(), request())
+	checkError(t, err, false, egress.ErrTimeout)
 }
 
 func TestIPv6(t *testing.T) {

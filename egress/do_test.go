@@ -3,6 +3,7 @@ package egress_test
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -162,6 +163,30 @@ func TestAnswers(t *testing.T) {
 				if n := p.Executed.Load(); n != 3 {
 					t.Errorf("%d requests executed, want 3", n)
 				}
+				if n := egress.Idle(c); test.close && n > 0 {
+					t.Errorf("%d closed connections kept", n)
+				}
+			})
+		}
+	})
+}
+
+func TestLargeAnswers(t *testing.T) {
+	body := strings.Repeat("x", 1<<20) // what is allowed if nothing is said
+	eachScheme(t, func(t *testing.T, config *tls.Config) {
+		for name, text := range map[string]string{
+			"length":          answer(body),
+			"chunked":         "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n100000\r\n" + body + "\r\n0\r\n\r\n",
+			"up to the close": "HTTP/1.1 200 OK\r\n\r\n" + body,
+		} {
+			t.Run(name, func(t *testing.T) {
+				p := serve(t, "127.0.0.1:0", config, func(c *peer) {
+					c.Receive()
+					c.Say(text)
+				})
+				if got := post(t, client(t, p)).Body; string(got) != body {
+					t.Errorf("%d bytes, want %d", len(got), len(body))
+				}
 			})
 		}
 	})
@@ -253,7 +278,11 @@ func TestFailures(t *testing.T) {
 			for _, before := range []int64{0, 1} {
 				t.Run(name+map[int64]string{0: "/new", 1: "/kept"}[before], func(t *testing.T) {
 					t.Parallel()
+					ctx := make(expiring)
 					p := serve(t, "127.0.0.1:0", config, func(c *peer) {
+						if errors.Is(test.cause, egress.ErrTimeout) {
+							c.OnWait = func() { close(ctx) }
+						}
 						for range before {
 							c.Receive()
 							c.Say(answer("{}"))
@@ -262,14 +291,11 @@ func TestFailures(t *testing.T) {
 					})
 					c := client(t, p, func(cfg *egress.Config) {
 						cfg.MaxResponse = 100
-						if test.cause == egress.ErrTimeout { //nolint:errorlint // a table's own value
-							cfg.Timeout = 300 * time.Millisecond
-						}
 					})
 					for range before {
 						post(t, c)
 					}
-					_, err := c.Do(t.Context(), request())
+					_, err := c.Do(ctx, request())
 					checkError(t, err, true, test.cause)
 					c.Close()
 					p.Close()
@@ -283,6 +309,35 @@ func TestFailures(t *testing.T) {
 			}
 		}
 	})
+}
+
+// expiring is a context whose deadline has passed once it is closed.
+type expiring chan struct{}
+
+func (e expiring) Deadline() (time.Time, bool) { return time.Time{}, false }
+func (e expiring) Done() <-chan struct{}       { return e }
+func (e expiring) Value(any) any               { return nil }
+
+func (e expiring) Err() error {
+	select {
+	case <-e:
+		return context.DeadlineExceeded
+	default:
+		return nil
+	}
+}
+
+func TestTimeoutOfConfig(t *testing.T) {
+	p := serve(t, "127.0.0.1:0", nil, func(c *peer) {
+		for c.Receive() != nil && c.provider.Executed.Load() == 1 {
+			c.Say(answer("{}"))
+		}
+		c.Wait()
+	})
+	c := client(t, p, func(cfg *egress.Config) { cfg.Timeout = time.Second })
+	post(t, c)
+	_, err := c.Do(t.Context(), request())
+	checkError(t, err, true, egress.ErrTimeout)
 }
 
 func TestErrorsQuoteNothing(t *testing.T) {

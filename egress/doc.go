@@ -27,8 +27,9 @@
 //     is itself a literal address or localhost.
 //   - Only the headers that [Client.Do] names leave, and nothing in them can end
 //     a line.
-//   - All that the provider can make us hold is bounded: 64 KiB of header (with
-//     interim answers), [Config.MaxResponse] of body, [Config.Timeout] of time.
+//   - All that the provider can make us hold is bounded: 64 KiB of header,
+//     interim answers included, and as much of trailers; [Config.MaxResponse] of
+//     body; [Config.Timeout] of time.
 //   - Errors quote nothing that the provider said and nothing of the request:
 //     they may be logged.
 //

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"io"
 	"net/http"
+	"net/url"
 	"testing"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
@@ -48,31 +49,79 @@ func FuzzReadResponse(f *testing.F) {
 		if len(resp.Body) > limit || resp.Status < 200 || resp.Status > 599 {
 			t.Errorf("status %d, body of %d bytes", resp.Status, len(resp.Body))
 		}
-		std, rest := standard(t, text)
-		if std.StatusCode != resp.Status {
-			t.Errorf("status %d, net/http says %d", resp.Status, std.StatusCode)
+		std := standard(t, text)
+		if std.status != resp.Status {
+			t.Errorf("status %d, net/http says %d", resp.Status, std.status)
 		}
-		body, err := io.ReadAll(std.Body)
-		if !bytes.Equal(body, resp.Body) || err != nil && reusable { // net/http may refuse trailers
-			t.Errorf("body %q, net/http says %q, %v", resp.Body, body, err)
+		if !bytes.Equal(std.body, resp.Body) || std.err != nil && reusable { // net/http may refuse trailers
+			t.Errorf("body %q, net/http says %q, %v", resp.Body, std.body, std.err)
 		}
-		if left, _ := io.ReadAll(rest); reusable && (std.Close || len(left) > 0) {
-			t.Errorf("reusable, but net/http closes (%v) or finds %q behind", std.Close, left)
+		if reusable && (std.closes || len(std.behind) > 0) {
+			t.Errorf("reusable, but net/http closes (%v) or finds %q behind", std.closes, std.behind)
 		}
 	})
 }
 
-// standard reads the final answer in text as net/http does.
-func standard(t *testing.T, text []byte) (*http.Response, *bufio.Reader) {
+// standardAnswer is an answer as net/http reads it.
+type standardAnswer struct {
+	status       int
+	body, behind []byte
+	err          error // of reading body
+	closes       bool
+}
+
+func standard(t *testing.T, text []byte) (a standardAnswer) {
 	t.Helper()
 	r := bufio.NewReader(bytes.NewReader(text))
-	for {
+	for a.status < 200 {
 		resp, err := http.ReadResponse(r, nil)
 		if err != nil {
 			t.Fatalf("net/http refuses it: %v", err)
 		}
-		if resp.StatusCode >= 200 {
-			return resp, r
-		}
+		a.status, a.closes = resp.StatusCode, resp.Close
+		a.body, a.err = io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
 	}
+	a.behind, _ = io.ReadAll(r)
+	return a
+}
+
+// FuzzEncode: a request is refused, or a server reads from it what was meant
+// and nothing after it.
+func FuzzEncode(f *testing.F) {
+	f.Add("/api/index.php?route=/api/bank/payout", "application/json", "Signature", "sig=:AA==:", []byte("{}"))
+	f.Add("/a b", "a\r\nb", "Content-Length", "1\r\n", []byte("GET / HTTP/1.1\r\n\r\n"))
+	f.Add("//host/%zz#x", "", "X Y", " ", []byte{})
+	f.Add("/?", "x", "transfer-encoding", "chunked", []byte("0\r\n\r\n"))
+	c, err := egress.New(egress.Config{URL: &url.URL{Scheme: "https", Host: "nowpay.in"}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, target, contentType, name, value string, body []byte) {
+		wire, err := egress.Encode(c, &egress.Request{
+			Target: target, ContentType: contentType, Header: http.Header{name: {value}}, Body: body,
+		})
+		if err != nil {
+			return
+		}
+		if len(wire) != cap(wire) {
+			t.Errorf("%d bytes in a buffer of %d", len(wire), cap(wire))
+		}
+		wireReader := bufio.NewReader(bytes.NewReader(wire))
+		r, err := http.ReadRequest(wireReader)
+		if err != nil {
+			if _, bad := url.ParseRequestURI(target); bad != nil {
+				return // the provider's to refuse
+			}
+			t.Fatalf("net/http refuses %q: %v", wire, err)
+		}
+		got, err := io.ReadAll(r.Body)
+		if err != nil || !bytes.Equal(got, body) || wireReader.Buffered() > 0 {
+			t.Errorf("body %q, %v, %d bytes behind, want %q", got, err, wireReader.Buffered(), body)
+		}
+		if r.Method != http.MethodPost || r.RequestURI != target || r.Host != "nowpay.in" || len(r.Header) != 6 ||
+			r.Header.Get("Content-Type") != contentType || r.Header.Get(name) != value {
+			t.Errorf("server reads %s %s for %s, %q", r.Method, r.RequestURI, r.Host, r.Header)
+		}
+	})
 }

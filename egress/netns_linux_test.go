@@ -218,6 +218,10 @@ func TestInNamespace(t *testing.T) {
 		}
 		p, c := prepare(t, answering(answer("{}")), func(cfg *egress.Config) { cfg.LocalAddresses = addrs(first, second) })
 		refuses(t, c)
+		_, local := prepare(t, answering(answer("{}")), func(cfg *egress.Config) { cfg.LocalAddresses = addrs("127.0.0.5") })
+		if err := local.Ready(); err != nil {
+			t.Errorf("loopback address: %v", err)
+		}
 		arrive(t, second)
 		postsFrom(t, p, c, second)
 		arrive(t, first)

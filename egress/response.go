@@ -143,14 +143,15 @@ func (a *answerReader) readBody(h head, limit int64) (body []byte, delimited boo
 	}
 }
 
-// contentLength returns the one value of Content-Length.
+// contentLength returns the value of Content-Length, which may stand there
+// more than once if it is always the same.
 func (h *head) contentLength() (n int64, ok bool, err error) {
-	values := slices.Compact(slices.Clone(h.fields["Content-Length"]))
+	values := h.fields["Content-Length"]
 	if len(values) == 0 {
 		return 0, false, nil
 	}
 	length, err := strconv.ParseUint(values[0], 10, 63)
-	if err != nil || len(values) > 1 {
+	if err != nil || slices.ContainsFunc(values, func(v string) bool { return v != values[0] }) {
 		return 0, false, fmt.Errorf("%w: bad content length", errMalformed)
 	}
 	return int64(length), true, nil

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -132,6 +133,29 @@ func TestStaleAnswerHidesNowhere(t *testing.T) {
 	}
 }
 
+// TestStaleAnswerWithinRecord: a second answer in the TLS record of the first,
+// whose body is large enough to be read past our buffer.
+func TestStaleAnswerWithinRecord(t *testing.T) {
+	config := testCertificates().server.Clone()
+	config.DynamicRecordSizingDisabled = true
+	for _, size := range []int{10, 4000, 4096, 8192, 12000, 16000} {
+		p := serve(t, "127.0.0.1:0", config, func(c *peer) {
+			for c.Receive() != nil {
+				c.Say(answer(strings.Repeat("x", size)) + answer("stale"))
+			}
+		})
+		c := client(t, p)
+		for range 2 {
+			if got := len(post(t, c).Body); got != size {
+				t.Errorf("answer of %d bytes, want %d", got, size)
+			}
+		}
+		if n := p.Accepted.Load(); n != 2 {
+			t.Errorf("body of %d bytes: %d connections, want 2", size, n)
+		}
+	}
+}
+
 // brokenConn takes the first n bytes that are written and then fails.
 type brokenConn struct {
 	net.Conn
@@ -194,6 +218,33 @@ type cancellingConn struct {
 func (c cancellingConn) Write([]byte) (int, error) {
 	c.cancel()
 	return 0, syscall.EPIPE
+}
+
+// lateConn ends the context of who reads, once the answer is there.
+type lateConn struct {
+	net.Conn
+	cancel func()
+}
+
+func (c lateConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.cancel()
+	return n, err
+}
+
+// TestCancelWithAnswerInHand: the answer counts, but the connection has got a
+// deadline that would fail the next exchange.
+func TestCancelWithAnswerInHand(t *testing.T) {
+	c := client(t, serve(t, "127.0.0.1:0", nil, answering(answer("{}"))))
+	post(t, c)
+	ctx, cancel := context.WithCancel(t.Context())
+	egress.WrapIdle(c, func(conn net.Conn) net.Conn { return lateConn{conn, cancel} })
+	if _, err := c.Do(ctx, request()); err != nil {
+		t.Errorf("Do: %v", err)
+	}
+	if n := egress.Idle(c); n != 0 {
+		t.Errorf("%d interrupted connections kept", n)
+	}
 }
 
 // keepingConn remembers the buffers that were written.

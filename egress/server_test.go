@@ -29,7 +29,6 @@ import (
 
 // provider is a server on a real socket that a test scripts byte by byte.
 type provider struct {
-	t        *testing.T
 	listener net.Listener
 	tls      *tls.Config
 	script   func(*peer)
@@ -46,7 +45,7 @@ type provider struct {
 
 // serve runs script for each connection to addr ("127.0.0.1:0"), under TLS if
 // there is a config, and closes the connection when script returns.
-func serve(t *testing.T, addr string, config *tls.Config, script func(*peer)) *provider {
+func serve(t testing.TB, addr string, config *tls.Config, script func(*peer)) *provider {
 	t.Helper()
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", addr)
 	if err != nil {
@@ -55,9 +54,9 @@ func serve(t *testing.T, addr string, config *tls.Config, script func(*peer)) *p
 	return serveOn(t, l, config, script)
 }
 
-func serveOn(t *testing.T, l net.Listener, config *tls.Config, script func(*peer)) *provider {
+func serveOn(t testing.TB, l net.Listener, config *tls.Config, script func(*peer)) *provider {
 	t.Helper()
-	p := &provider{t: t, listener: l, tls: config, script: script, open: make(map[net.Conn]bool)}
+	p := &provider{listener: l, tls: config, script: script, open: make(map[net.Conn]bool)}
 	p.running.Go(p.accept)
 	t.Cleanup(p.Close)
 	return p
@@ -135,6 +134,7 @@ type peer struct {
 	provider *provider
 	Nth      int64 // which connection it is, from 1
 	Body     []byte
+	OnWait   func() // called when the server has nothing more to say
 }
 
 // Receive reads one request to its last byte; nil when there is none.
@@ -169,7 +169,12 @@ func (c *peer) Reset() {
 }
 
 // Wait returns when the client has closed the connection.
-func (c *peer) Wait() { _, _ = io.Copy(io.Discard, c.reader) }
+func (c *peer) Wait() {
+	if c.OnWait != nil {
+		c.OnWait()
+	}
+	_, _ = io.Copy(io.Discard, c.reader)
+}
 
 // corkedConn can hold back what is written.
 type corkedConn struct {
@@ -279,7 +284,7 @@ func eachScheme(t *testing.T, test func(t *testing.T, config *tls.Config)) {
 }
 
 // client makes a client of p and closes it with the test.
-func client(t *testing.T, p *provider, adjust ...func(*egress.Config)) *egress.Client {
+func client(t testing.TB, p *provider, adjust ...func(*egress.Config)) *egress.Client {
 	t.Helper()
 	cfg := egress.Config{URL: p.URL("")}
 	if p.tls != nil {
@@ -329,7 +334,7 @@ func checkError(t *testing.T, err error, sent bool, cause error) {
 		t.Errorf("error %q is not %q", err, cause)
 	}
 	for _, other := range []error{egress.ErrTimeout, egress.ErrTooLarge, egress.ErrEgressAddress} {
-		if other != cause && errors.Is(err, other) {
+		if !errors.Is(cause, other) && errors.Is(err, other) {
 			t.Errorf("error %q is taken for %q", err, other)
 		}
 	}

@@ -134,7 +134,7 @@ func canBind(addr netip.Addr) (bool, error) {
 	case isAbsent(err):
 		return false, nil
 	default:
-		return false, err
+		return false, fmt.Errorf("binding to %s: %w", addr, err)
 	}
 }
 

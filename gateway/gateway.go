@@ -73,7 +73,8 @@ type exchange struct {
 // It returns when the exchange is over, also if ctx ends meanwhile: ctx counts
 // only until sending begins.
 func (g *Gateway) Exchange(ctx context.Context, r Request) Answer {
-	x := &exchange{record: Record{ID: g.NewID(), Start: g.Now(), Source: r.Caller.Source}}
+	x := g.begin(r)
+	x.record.ID = g.NewID()
 	answer, problem := g.walk(ctx, x, r)
 	return g.close(ctx, x, answer, problem)
 }
@@ -82,12 +83,17 @@ func (g *Gateway) Exchange(ctx context.Context, r Request) Answer {
 // a body the decision is that before the body is read. No credential is taken,
 // nothing is sent, logged or counted.
 func (g *Gateway) Explain(r Request) (Record, *Problem) {
-	x := &exchange{record: Record{Start: g.Now(), Source: r.Caller.Source}}
+	x := g.begin(r)
 	problem := g.identify(x, r)
 	if problem == nil && r.Body != nil {
 		problem = g.admit(x, r)
 	}
 	return x.record, problem
+}
+
+// begin makes the exchange of a request.
+func (g *Gateway) begin(r Request) *exchange {
+	return &exchange{record: Record{Start: g.Now(), Source: r.Caller.Source.Unmap().WithZone("")}}
 }
 
 // walk is the exchange itself. It answers, or refuses with a problem.

@@ -39,7 +39,8 @@ type operationsView struct {
 
 // Operations answers a merchant with the operations that it may call.
 func (g *Gateway) Operations(ctx context.Context, r Request) Answer {
-	x := &exchange{record: Record{ID: g.NewID(), Start: g.Now(), Source: r.Caller.Source}}
+	x := g.begin(r)
+	x.record.ID = g.NewID()
 	answer, problem := g.operations(x, r)
 	return g.close(ctx, x, answer, problem)
 }
@@ -57,7 +58,9 @@ func (g *Gateway) operations(x *exchange, r Request) (Answer, *Problem) {
 		view.MaxAmount = merchant.MaxAmount.String()
 	}
 	for _, operation := range g.Catalogue.Operations() {
-		if merchant.DecideOperation(operation.Name).Allowed {
+		// A merchant with a limit may not spend what is not known beforehand.
+		unpriced := operation.MovesMoney && operation.Amount == ""
+		if merchant.DecideOperation(operation.Name).Allowed && !(unpriced && merchant.MaxAmount > 0) {
 			view.Operations = append(view.Operations, viewOf(operation))
 		}
 	}

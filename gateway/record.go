@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
@@ -25,9 +26,9 @@ type Record struct {
 	Duration time.Duration // of the whole exchange
 
 	// The decision.
-	Merchant  string // "" if the caller was not identified
-	Source    netip.Addr
-	Operation string // "" if there is no such operation
+	Merchant  string     // "" if the caller was not identified
+	Source    netip.Addr // unmapped, without a zone; invalid if it could not be relied on
+	Operation string     // "" if there is no such operation
 	Allowed   bool
 	Rule      string // the rule that decided
 	Reason    string // why not, as a problem code; "" if allowed
@@ -76,7 +77,7 @@ func (r *Record) noteBody(operation *nowpay.Operation, body *nowpay.Body) {
 		case operation.IsPersonal(field.Name):
 			text = mask(text)
 		case len(text) > shownLength:
-			text = text[:shownLength]
+			text = strings.ToValidUTF8(text[:shownLength], "") // without half a letter
 		}
 		r.Fields = append(r.Fields, slog.String(field.Name, text))
 	}
@@ -107,7 +108,7 @@ func (r *Record) log(ctx context.Context, logger *slog.Logger) {
 	attrs = append(attrs,
 		slog.String("exchange", r.ID),
 		slog.String("merchant", r.Merchant),
-		slog.String("source", r.Source.String()),
+		slog.String("source", addressText(r.Source)),
 		slog.String("operation", r.Operation),
 		slog.Bool("allowed", r.Allowed),
 		slog.String("rule", r.Rule),

@@ -8,6 +8,7 @@ import (
 	"mime"
 	"net/http"
 	"runtime/debug"
+	"slices"
 	"strings"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
@@ -49,8 +50,7 @@ func (g *Gateway) identify(x *exchange, r Request) *Problem {
 func (g *Gateway) decide(record *Record, args whitelist.Args) (*whitelist.Merchant, *Problem) {
 	decision, err := g.Policy.Decide(args)
 	if err != nil {
-		record.Rule = "no readable source address"
-		return nil, &Problem{Code: SourceNotAllowed}
+		decision = whitelist.Decision{Rule: "no readable source address", Reason: whitelist.SourceNotAllowed}
 	}
 	record.Operation = args.Operation
 	record.note(decision)
@@ -63,14 +63,14 @@ func (g *Gateway) decide(record *Record, args whitelist.Args) (*whitelist.Mercha
 // refusal says of a decision only what its merchant may know.
 func refusal(d whitelist.Decision) *Problem {
 	problem := &Problem{Code: Code(d.Reason)}
-	switch problem.Code {
-	case Unauthenticated:
+	switch d.Reason {
+	case whitelist.Unauthenticated:
 		problem.Detail = "send a valid token as Authorization: Bearer <token>, or the client certificate or user that the gateway knows"
-	case SourceNotAllowed:
+	case whitelist.SourceNotAllowed:
 		problem.Detail = "the address that the request came from is not in the merchant's whitelist"
-	case OperationNotAllowed:
+	case whitelist.OperationNotAllowed:
 		problem.Detail = "GET /operations lists what the merchant may call"
-	case AmountNotAllowed:
+	case whitelist.AmountNotAllowed:
 		problem.Detail = "the amount is above the merchant's limit for one transaction, or not known beforehand"
 	}
 	return problem
@@ -92,6 +92,9 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 	if body.Has("username") || body.Has("key") {
 		return &Problem{Code: CredentialInRequest, Detail: "the gateway adds username and key itself: leave both out, in any letter case"}
 	}
+	if name := steering(x.operation, body); name != "" {
+		return &Problem{Code: InvalidField, Field: name, Detail: fmt.Sprintf("field %q: steers the provider's routing and must not be in the body", name)}
+	}
 	x.body = body
 	x.record.noteBody(x.operation, body)
 	if err := x.operation.CheckFields(body); err != nil {
@@ -102,6 +105,18 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 		return &Problem{Code: InvalidField}
 	}
 	return g.admitAmount(x)
+}
+
+// steering finds a field by which a body could choose another operation than
+// the one that was decided on, where the provider reads query and body as one.
+func steering(operation *nowpay.Operation, body *nowpay.Body) string {
+	for _, name := range []string{"route", "method"} {
+		listed := slices.ContainsFunc(operation.Fields, func(f nowpay.Field) bool { return f.Name == name })
+		if !listed && body.Has(name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // admitAmount applies the merchant's limit to what the operation will cost.
@@ -200,13 +215,19 @@ func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret
 		x.record.Err = err
 		return unsent(CredentialUnavailable, "nothing was sent; the same request ID may be sent again")
 	}
+	signing := true
+	defer func() {
+		if signing { // failed, or panics
+			credential.Release()
+		}
+	}()
 	x.record.CredentialVersion = credential.Version()
 	signed, err := account.Sign.Sign(signer.Request{Operation: x.operation, Body: x.body}, credential)
 	if err != nil {
-		credential.Release()
 		x.record.Err = err
 		return unsent(NotSent, "the request could not be signed; nothing was sent")
 	}
+	signing = false
 	return signed, credential, nil
 }
 
@@ -252,6 +273,9 @@ func (g *Gateway) check(x *exchange, response *egress.Response, key secret.Value
 	verdict := integrity.Check(x.sent, integrity.Answer{Status: response.Status, Header: response.Header, Body: response.Body}, key)
 	x.record.Outcome, x.record.Findings = verdict.Outcome, verdict.Findings
 	x.record.ProviderID = verdict.ProviderID
+	if verdict.Leak {
+		clear(response.Body) // the verdict's body is a scrubbed copy
+	}
 	x.record.Integrity = verified
 	if len(verdict.Findings) > 0 {
 		x.record.Integrity = unverified

@@ -119,6 +119,7 @@ func judge(sent Sent, body *nowpay.Body) (nowpay.Outcome, string, []Finding) {
 		check{WrongSuccess, said != nowpay.Unknown},
 		check{WrongRequestID, sameRequestID(sent, body, named && (id != "" || said == nowpay.Success))},
 		check{WrongProviderID, op.ProviderID == "" || id != "" || !named && isEmpty(body, op.ProviderID)},
+		check{Contradiction, said != nowpay.Refused || op.ProviderID == "" || isBare(op, body)},
 		check{WrongAmount, sameAmount(sent, body)},
 		check{MissingField, said != nowpay.Success || isComplete(op, body)},
 	)
@@ -150,7 +151,7 @@ func created(op *nowpay.Operation, body *nowpay.Body, id string) bool {
 // unambiguous reports whether no field that is checked is there in another
 // letter case.
 func unambiguous(op *nowpay.Operation, body *nowpay.Body) bool {
-	checked := append([]string{"success", answerRequestID(op), op.ProviderID, op.Amount}, op.SuccessNeeds...)
+	checked := append([]string{"success", op.AnswerID(), op.ProviderID, op.Amount}, op.SuccessNeeds...)
 	for name := range body.Members() {
 		for _, c := range checked {
 			if name != c && strings.EqualFold(name, c) {
@@ -161,17 +162,10 @@ func unambiguous(op *nowpay.Operation, body *nowpay.Body) bool {
 	return true
 }
 
-func answerRequestID(op *nowpay.Operation) string {
-	if op.AnswerRequestID != "" {
-		return op.AnswerRequestID
-	}
-	return op.RequestID
-}
-
 // sameRequestID reports whether the answer has the request ID that was sent,
 // or none though it need not have one.
 func sameRequestID(sent Sent, body *nowpay.Body, needed bool) bool {
-	name := answerRequestID(sent.Operation)
+	name := sent.Operation.AnswerID()
 	if name == "" || sent.RequestID == "" {
 		return true
 	}
@@ -194,15 +188,33 @@ func sameAmount(sent Sent, body *nowpay.Body) bool {
 	return err == nil && amount == sent.Amount
 }
 
-// isComplete reports whether a success has what it needs. Zeros are what an
-// unset bank reference reads like.
+// isComplete reports whether a success has what it needs. Zeros, "NA" and
+// "null" are what an unset bank reference reads like, so there must be a digit.
 func isComplete(op *nowpay.Operation, body *nowpay.Body) bool {
 	for _, name := range op.SuccessNeeds {
-		if strings.Trim(textOf(body, name), " \t\r\n0") == "" {
+		if !strings.ContainsAny(textOf(body, name), "123456789") {
 			return false
 		}
 	}
 	return true
+}
+
+// isBare reports whether nothing in the answer speaks of a transaction: no bank
+// reference, and no id of Nowpay's, however deep.
+func isBare(op *nowpay.Operation, body *nowpay.Body) bool {
+	for _, name := range op.SuccessNeeds {
+		if !isEmpty(body, name) {
+			return false
+		}
+	}
+	bare := true
+	body.ReplaceValues(func(name string, v nowpay.Value) ([]byte, bool) {
+		if strings.EqualFold(name, op.ProviderID) && strings.TrimSpace(v.Text) != "" {
+			bare = false
+		}
+		return nil, false
+	})
+	return bare
 }
 
 // isEmpty reports whether a field is missing, null or a blank string. Any

@@ -77,6 +77,9 @@ const (
 	WrongRequestID Finding = "request-id"
 	// WrongProviderID is no id, or missing where it has to be.
 	WrongProviderID Finding = "provider-id"
+	// Contradiction means that an answer which refuses speaks of a transaction
+	// all the same: it has a bank reference, or Nowpay's id in another place.
+	Contradiction Finding = "contradiction"
 	// WrongAmount is not that of the request.
 	WrongAmount Finding = "amount"
 	// MissingField means that a success lacks a field without which it is none yet.

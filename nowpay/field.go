@@ -99,7 +99,7 @@ func checkDigits(v Value) string {
 }
 
 func checkAlphanumeric(v Value) string {
-	other := func(r rune) bool { return r > unicode.MaxASCII || !isAlphanumeric(byte(r)) }
+	other := func(r rune) bool { return !isAlphanumeric(r) }
 	if v.Kind != String || v.Text == "" || strings.ContainsFunc(v.Text, other) {
 		return "must be a string of ASCII letters and digits"
 	}

@@ -119,7 +119,7 @@ func isUnreserved(c byte) bool {
 	return isAlphanumeric(c) || c == '-' || c == '_' || c == '.' || c == '~'
 }
 
-func isAlphanumeric(c byte) bool {
+func isAlphanumeric[T byte | rune](c T) bool {
 	return '0' <= c && c <= '9' || 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z'
 }
 

@@ -32,7 +32,8 @@ type Credential struct {
 // editor).
 //
 // The version is the source's own. A source without versions gives 0: the
-// Store then counts the different credentials it was given, from 1.
+// Store then numbers them from 1, with a new number whenever there was another
+// credential before, or none.
 func NewCredential(username, key []byte, version int64) (*Credential, error) {
 	c := &Credential{username: New(username), key: New(key), version: version}
 	c.refs.Store(1)

@@ -197,8 +197,8 @@ func walk(out *strings.Builder, v reflect.Value, depth int) {
 	case reflect.Pointer, reflect.Interface:
 		walk(out, v.Elem(), depth+1)
 	case reflect.Struct:
-		for i := range v.NumField() {
-			walk(out, v.Field(i), depth+1)
+		for _, field := range v.Fields() {
+			walk(out, field, depth+1)
 		}
 	case reflect.Slice, reflect.Array:
 		if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice {

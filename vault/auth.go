@@ -127,7 +127,7 @@ func readLoginFile(path string) (string, error) {
 	b, err := io.ReadAll(io.LimitReader(f, maxLoginFile+1))
 	defer clear(b)
 	if err != nil {
-		return "", err
+		return "", fmt.Errorf("reading all of it: %w", err)
 	}
 	if len(b) > maxLoginFile {
 		return "", fmt.Errorf("%s is longer than %d bytes", path, maxLoginFile)

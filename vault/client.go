@@ -24,12 +24,12 @@ const (
 	maxAnswerHeader = 64 << 10
 )
 
-// newClient returns a client that takes nothing from the environment. Its
-// requests are cut off when life ends.
-func newClient(life context.Context, cfg Config) (*api.Client, error) {
+// newClient returns a client that takes nothing from the environment, and the
+// guard before it.
+func newClient(cfg Config) (*api.Client, *guard, error) {
 	roots, err := loadRoots(cfg.CAFile)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	transport := &http.Transport{
 		Proxy:           nil,
@@ -43,25 +43,24 @@ func newClient(life context.Context, cfg Config) (*api.Client, error) {
 		TLSHandshakeTimeout:    dialTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 	}
+	g := &guard{next: transport}
 	client, err := api.NewClient(&api.Config{
 		Address:          cfg.Address,
-		HttpClient:       &http.Client{Transport: &guard{next: transport, life: life}},
+		HttpClient:       &http.Client{Transport: g},
 		Timeout:          requestTimeout,
 		MaxRetries:       0, // the source's own backoff decides
 		DisableRedirects: true,
 	})
 	if err != nil {
 		// It parses VAULT_* variables that it then does not use.
-		return nil, fmt.Errorf("making the client (is a VAULT_ variable of the environment malformed?): %w", err)
+		return nil, nil, fmt.Errorf("making the client (is a VAULT_ variable of the environment malformed?): %w", err)
 	}
-	client.ClearToken()
-	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}})
-	client.ClearNamespace()
+	client.SetHeaders(http.Header{api.RequestHeaderName: {"true"}}) // and no others
 	if cfg.Namespace != "" {
 		client.SetNamespace(cfg.Namespace)
 	}
 	client.SetWrappingLookupFunc(func(string, string) string { return "" })
-	return client, nil
+	return client, g, nil
 }
 
 func loadRoots(file string) (*x509.CertPool, error) {
@@ -79,20 +78,26 @@ func loadRoots(file string) (*x509.CertPool, error) {
 	return roots, nil
 }
 
-// guard stands in front of every exchange with Vault, those of the library's
-// LifetimeWatcher included, which take no context: it ends them with the
-// source's life, bounds their answers and lets no redirect through, which could
-// take the token elsewhere.
+// guard stands in front of every exchange with Vault. It bounds the answers,
+// lets no redirect through, which could take the token elsewhere, and ends
+// exchanges with the session: the renewals of the library's LifetimeWatcher
+// take no context.
 type guard struct {
 	next *http.Transport
-	life context.Context
+	// onLogout has f called at the end of the session, unless stop is called
+	// before; nil while there is no session. It changes only when nobody else
+	// uses the client.
+	onLogout func(f func()) (stop func() bool)
 }
 
 // RoundTrip implements http.RoundTripper.
 func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, cancel := context.WithCancel(req.Context())
-	detach := context.AfterFunc(g.life, cancel)
-	end := func() { detach(); cancel() }
+	end := cancel
+	if g.onLogout != nil {
+		stop := g.onLogout(cancel)
+		end = func() { stop(); cancel() }
+	}
 
 	resp, err := g.next.RoundTrip(req.WithContext(ctx))
 	if err != nil {
@@ -114,7 +119,7 @@ func (g *guard) CloseIdleConnections() { g.next.CloseIdleConnections() }
 // guardedBody ends the exchange's context with the body.
 type guardedBody struct {
 	io.ReadCloser
-	end func()
+	end context.CancelFunc
 }
 
 func (b *guardedBody) Close() error {

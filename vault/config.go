@@ -159,7 +159,7 @@ func checkPath(path string) error {
 		case s == "":
 			return errors.New("it must have no slash at either end and no two in a row")
 		case s == "." || s == "..":
-			return errors.New("it must have no segment . or ..")
+			return errors.New("it must have no segment that is . or .. only")
 		case strings.ContainsAny(s, `%?#\+*`) || strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsGraphic(r) }):
 			return fmt.Errorf(`segment %q holds one of %%?#\+* or an unprintable character`, s)
 		}

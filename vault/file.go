@@ -23,6 +23,8 @@ const (
 // one JSON object, {"username":"…","key":"…"}, and only its owner may read it.
 // It is looked at once a second; a change counts at once, even one to something
 // that is no credential. Its methods are safe for concurrent use.
+//
+// It is for Unix: where a file's mode says nothing, Start refuses the file.
 type File struct {
 	*keeper
 	path string

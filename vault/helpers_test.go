@@ -259,7 +259,7 @@ func newFake(t *testing.T, answer func(w http.ResponseWriter, r *http.Request) b
 
 func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f.mu.Lock()
-	f.requests = append(f.requests, r.Clone(context.Background()))
+	f.requests = append(f.requests, r.Clone(context.WithoutCancel(r.Context())))
 	f.mu.Unlock()
 	if f.answer != nil && f.answer(w, r) {
 		return

@@ -4,7 +4,11 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -89,13 +93,12 @@ func (s *spyReader) Read(b []byte) (int, error) {
 // TestTransport looks at what a test could not show: net/http never asks a
 // proxy of the environment for loopback addresses.
 func TestTransport(t *testing.T) {
-	client, err := newClient(t.Context(), Config{Address: "https://vault.internal"})
+	client, g, err := newClient(Config{Address: "https://vault.internal"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, ok := client.CloneConfig().HttpClient.Transport.(*guard)
-	if !ok {
-		t.Fatalf("transport is %T", client.CloneConfig().HttpClient.Transport)
+	if got := client.CloneConfig().HttpClient.Transport; got != g {
+		t.Fatalf("transport is %T", got)
 	}
 	if g.next.Proxy != nil || g.next.TLSClientConfig.InsecureSkipVerify || g.next.TLSClientConfig.MinVersion != tls.VersionTLS12 {
 		t.Errorf("transport is %+v", g.next)
@@ -126,6 +129,35 @@ func TestDelay(t *testing.T) {
 	s.cfg.Refresh, s.failures = 2*time.Second, 9
 	if got := s.delay(); got > 3*time.Second {
 		t.Errorf("delay() = %v, longer than the refresh interval", got)
+	}
+}
+
+// TestFailuresAreCounted until a fetch succeeds.
+func TestFailuresAreCounted(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "none")
+	s, err := New(Config{Address: "http://127.0.0.1:1", Path: "secret/a", Auth: TokenAuth(file)}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	for want := 1; want <= 3; want++ {
+		if err := s.refresh(t.Context()); err == nil || s.failures != want {
+			t.Errorf("refresh(): %v, %d failures, want %d", err, s.failures, want)
+		}
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprint(w, `{"data":{"username":"u","key":"k"}}`)
+	}))
+	defer server.Close()
+	if err := s.client.SetAddress(server.URL); err != nil {
+		t.Fatal(err)
+	}
+	s.session = &session{kv: kv{
+		client: s.client, path: "secret/a", mount: &mount{path: "secret/"},
+		fields: fields{username: "username", key: "key"},
+	}}
+	if err := s.refresh(t.Context()); err != nil || s.failures != 0 {
+		t.Errorf("refresh(): %v, %d failures, want none", err, s.failures)
 	}
 }
 

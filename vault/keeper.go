@@ -19,18 +19,14 @@ type keeper struct {
 	logger atomic.Pointer[slog.Logger]
 	last   situation // as reported; the goroutine's (and before it, Start's)
 
-	life context.Context // ends with Close; requests of the goroutine hang on it
-	end  context.CancelFunc
-
 	mu      sync.Mutex
-	started bool
+	end     context.CancelFunc // ends the background work; nil before Start
 	closed  bool
 	working sync.WaitGroup
 }
 
 func newKeeper(staleFor time.Duration, opts Options, attrs ...any) *keeper {
 	k := &keeper{store: secret.NewStore(staleFor, opts.Now), attrs: attrs}
-	k.life, k.end = context.WithCancel(context.Background())
 	k.logger.Store(opts.Logger)
 	return k
 }
@@ -56,42 +52,46 @@ func (k *keeper) SetLogger(l *slog.Logger) {
 func (k *keeper) Close() {
 	k.mu.Lock()
 	k.closed = true
+	if k.end != nil {
+		k.end()
+	}
 	k.mu.Unlock()
-	k.end()
 	k.working.Wait()
 	k.store.Close()
 }
 
-// start does the first fetch, for as long as ctx and the source live, and
-// leaves the rest to run, in the background.
+// start does the first fetch, until ctx ends or Close comes, and leaves the
+// rest to run, in the background.
 func (k *keeper) start(ctx context.Context, first func(context.Context) error, run func(context.Context)) error {
-	if err := k.begin(); err != nil {
+	life, err := k.begin(ctx)
+	if err != nil {
 		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	defer context.AfterFunc(k.life, cancel)()
-	err := first(ctx)
+	defer context.AfterFunc(life, cancel)()
+	err = first(ctx)
 	go func() {
 		defer k.working.Done()
-		run(k.life)
+		run(life)
 	}()
 	return err
 }
 
-// begin makes Close wait for what start does.
-func (k *keeper) begin() error {
+// begin makes Close wait for what start does, and end it. The context outlives
+// ctx.
+func (k *keeper) begin(ctx context.Context) (context.Context, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	switch {
 	case k.closed:
-		return errClosed
-	case k.started:
-		return errStarted
+		return nil, errClosed
+	case k.end != nil:
+		return nil, errStarted
 	}
-	k.started = true
+	ctx, k.end = context.WithCancel(context.WithoutCancel(ctx))
 	k.working.Add(1)
-	return nil
+	return ctx, nil
 }
 
 // situation is what is worth a log record when it changes.

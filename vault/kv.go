@@ -165,14 +165,17 @@ func parseAnswer(body []byte, v2 bool) (answer, error) {
 }
 
 func (a *answer) readMetadata(name string, v jsontext.Value) error {
-	var err error
 	switch name {
 	case "version":
-		a.version, err = strconv.ParseInt(string(v), 10, 64)
+		version, err := strconv.ParseInt(string(v), 10, 64)
+		if err != nil {
+			return errAnswer
+		}
+		a.version = version
 	case "destroyed":
-		a.deleted = a.deleted || v.Kind() == 't'
+		a.deleted = v.Kind() == 't'
 	}
-	return err
+	return nil
 }
 
 // pick returns a visitor that remembers the member of that name.

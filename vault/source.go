@@ -30,6 +30,7 @@ type Source struct {
 	now    func() time.Time
 	rand   func() float64
 	client *api.Client
+	guard  *guard // of client
 
 	// Of the goroutine (and before it, of Start).
 	session  *session // nil: not logged in
@@ -43,13 +44,15 @@ func New(cfg Config, opts Options) (*Source, error) {
 	if err := cfg.validate(); err != nil {
 		return nil, err
 	}
-	k := newKeeper(cfg.StaleFor, opts, "source", "vault", "path", cfg.Path, "auth", cfg.Auth.String())
-	client, err := newClient(k.life, cfg)
+	client, guard, err := newClient(cfg)
 	if err != nil {
-		k.end()
 		return nil, err
 	}
-	return &Source{keeper: k, cfg: cfg, now: opts.Now, rand: opts.Rand, client: client}, nil
+	return &Source{
+		keeper: newKeeper(cfg.StaleFor, opts, "source", "vault", "path", cfg.Path, "auth", cfg.Auth.String()),
+		cfg:    cfg, now: opts.Now, rand: opts.Rand,
+		client: client, guard: guard,
+	}, nil
 }
 
 // Start logs in and fetches the credential, for as long as ctx allows, and then
@@ -147,23 +150,23 @@ func (s *Source) fetch(ctx context.Context) (*secret.Credential, error) {
 
 // session is the time between one login and the next.
 type session struct {
-	kv      kv
-	since   time.Time
-	watcher *api.LifetimeWatcher // nil: the token does not expire
-	done    chan struct{}        // closed when the watcher has ended
+	kv    kv
+	since time.Time
+	// Of a token that expires, else nil:
+	ending chan struct{} // closed when it cannot be renewed any further and is near its end
+	stop   func()        // ends the renewals and waits for that
 }
 
-// over returns a channel that is closed when the token cannot be renewed any
-// further and is near its end.
+// over returns a channel that is closed when it is time for a new login.
 func (s *session) over() <-chan struct{} {
 	if s == nil {
 		return nil
 	}
-	return s.done
+	return s.ending
 }
 
 func (s *Source) login(ctx context.Context) error {
-	s.client.ClearToken() // the old one is no part of a login
+	s.client.ClearToken() // one of the environment or of the last session is no part of a login
 	login, err := s.cfg.Auth.login(ctx, s.client)
 	if err != nil {
 		return err
@@ -180,31 +183,44 @@ func (s *Source) login(ctx context.Context) error {
 		since: s.now(),
 	}
 	if login.Auth.LeaseDuration > 0 {
-		// It renews, or where that is not possible waits, until about a third of
-		// the token's life is left.
-		next.watcher, err = s.client.NewLifetimeWatcher(&api.LifetimeWatcherInput{Secret: login})
-		if err != nil {
-			return fmt.Errorf("watching the token's lifetime: %w", err)
+		if err := s.watch(ctx, next, login); err != nil {
+			return err
 		}
-		next.done = make(chan struct{})
-		go func() {
-			defer close(next.done)
-			next.watcher.Start()
-		}()
 	}
 	s.session = next
 	return nil
 }
 
-// logout forgets the token, and waits for the end of its renewal. Vault lets
-// the token expire.
+// watch renews the session's token from now on, or where that is not possible
+// waits, until about a third of its life is left.
+func (s *Source) watch(ctx context.Context, next *session, login *api.Secret) error {
+	watcher, err := s.client.NewLifetimeWatcher(&api.LifetimeWatcherInput{Secret: login})
+	if err != nil {
+		return fmt.Errorf("watching the token's lifetime: %w", err)
+	}
+	ctx, end := context.WithCancel(context.WithoutCancel(ctx))
+	s.guard.onLogout = func(f func()) func() bool { return context.AfterFunc(ctx, f) }
+	next.ending = make(chan struct{})
+	go func() {
+		defer close(next.ending)
+		watcher.Start()
+	}()
+	next.stop = func() {
+		watcher.Stop()
+		end()
+		<-next.ending
+		s.guard.onLogout = nil
+	}
+	return nil
+}
+
+// logout forgets the token. Vault lets it expire.
 func (s *Source) logout() {
 	if s.session == nil {
 		return
 	}
-	if s.session.watcher != nil {
-		s.session.watcher.Stop()
-		<-s.session.done
+	if s.session.stop != nil {
+		s.session.stop()
 	}
 	s.client.ClearToken()
 	s.session = nil

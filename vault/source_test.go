@@ -122,8 +122,9 @@ func TestUpgradeOfKV(t *testing.T) {
 	server.Policy("nowpay", policy+`path "secret/nowpay/*" { capabilities = ["read"] }`)
 	s, log := startSource(t, config(t, server), vault.Options{})
 
-	if err := server.Client().Sys().TuneMountWithContext(t.Context(), "secret", api.MountConfigInput{
-		Options: map[string]string{"version": "2"},
+	options := map[string]string{"version": "2"}
+	if err := server.Client().Sys().TuneMountAllowNilWithContext(t.Context(), "secret", api.TuneMountConfigInput{
+		Options: &options,
 	}); err != nil {
 		t.Fatal(err)
 	}

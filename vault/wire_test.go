@@ -36,6 +36,15 @@ func TestNothingFromTheEnvironment(t *testing.T) {
 	eventually(t, "a refresh", func() bool { return len(f.seen()) > 5 })
 	s.Close()
 
+	login := newFake(t, nil)
+	cfg := login.config(t)
+	cfg.Auth = vault.AppRoleAuth("role", writeFile(t, "secret-id", "secret-id"))
+	approle, _ := newSource(t, cfg, vault.Options{})
+	mustFailAt(t, start(t, approle), vault.StepLogin)
+	if got := login.seen()[0].Header["X-Vault-Token"]; got != nil {
+		t.Errorf("the login has the token %q", got)
+	}
+
 	if strays.Load() != 0 {
 		t.Errorf("%d requests went elsewhere", strays.Load())
 	}
@@ -295,6 +304,50 @@ func TestCloseWhileRenewalHangs(t *testing.T) {
 	}
 }
 
+// TestCloseWhileReadingHangs is no failure to tell of.
+func TestCloseWhileReadingHangs(t *testing.T) {
+	t.Parallel()
+	var reads atomic.Int64
+	f := newFake(t, func(_ http.ResponseWriter, r *http.Request) bool {
+		if !strings.HasPrefix(r.URL.Path, "/v1/secret/") || reads.Add(1) == 1 {
+			return false
+		}
+		<-r.Context().Done()
+		return true
+	})
+	s, log := startSource(t, f.config(t), vault.Options{})
+	eventually(t, "a second read", func() bool { return reads.Load() == 2 })
+	s.Close()
+	mustStayWell(t, log)
+}
+
+// TestShortSessions has a token that is at its end with each renewal: that must
+// not become a flood of logins.
+func TestShortSessions(t *testing.T) {
+	t.Parallel()
+	var logins atomic.Int64
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		switch r.URL.Path {
+		case "/v1/auth/token/lookup-self":
+			logins.Add(1)
+			fmt.Fprint(w, `{"data":{"ttl":1,"renewable":true,"expire_time":"2030-01-01T00:00:00Z"}}`)
+			return true
+		case "/v1/auth/token/renew-self":
+			fmt.Fprint(w, `{"auth":{"client_token":"hvs.t0ken","lease_duration":0,"renewable":true}}`)
+			return true
+		}
+		return false
+	})
+	begun := time.Now()
+	s, log := startSource(t, f.config(t), vault.Options{})
+	eventually(t, "three logins", func() bool { return logins.Load() >= 3 })
+	if took := time.Since(begun); took < 2*time.Second-50*time.Millisecond {
+		t.Errorf("three logins in %v", took)
+	}
+	mustHold(t, s, 1, 1)
+	mustStayWell(t, log)
+}
+
 // TestCanary looks for the key in all that a caller can see of a source, in a
 // life with trouble.
 func TestCanary(t *testing.T) {
@@ -328,7 +381,7 @@ func TestCanary(t *testing.T) {
 		change()
 		eventually(t, "a change", func() bool {
 			st := s.Status()
-			return st.Err != before.Err || st.Version != before.Version || st.FetchedAt != before.FetchedAt
+			return fmt.Sprint(st.Err) != fmt.Sprint(before.Err) || st.Version != before.Version || st.FetchedAt != before.FetchedAt
 		})
 		look()
 	}

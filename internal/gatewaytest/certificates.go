@@ -38,7 +38,7 @@ func newCertificates(tb testing.TB, dir string, ips ...string) certificates {
 	c.authorities.AddCert(c.ca)
 	writePEM(tb, filepath.Join(dir, "ca.pem"), "CERTIFICATE", c.ca.Raw)
 
-	leaf := &x509.Certificate{NotBefore: template.NotBefore, NotAfter: template.NotAfter}
+	leaf := &x509.Certificate{DNSNames: []string{"localhost"}, NotBefore: template.NotBefore, NotAfter: template.NotAfter}
 	for _, ip := range ips {
 		leaf.IPAddresses = append(leaf.IPAddresses, net.ParseIP(ip))
 	}
@@ -69,7 +69,19 @@ func (c certificates) issue(tb testing.TB, template *x509.Certificate, usage x50
 // authority whose certificate is in the file CAFile.
 func (g *Gateway) ClientCertificate(name string) tls.Certificate {
 	g.tb.Helper()
-	return g.certs.issue(g.tb, &x509.Certificate{
+	return g.certs.client(g.tb, name)
+}
+
+// ForeignCertificate makes a client certificate of an authority that nobody
+// knows.
+func ForeignCertificate(tb testing.TB, name string) tls.Certificate {
+	tb.Helper()
+	return newCertificates(tb, tb.TempDir()).client(tb, name)
+}
+
+func (c certificates) client(tb testing.TB, name string) tls.Certificate {
+	tb.Helper()
+	return c.issue(tb, &x509.Certificate{
 		DNSNames: []string{name}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}, x509.ExtKeyUsageClientAuth)
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptrace"
 	"strings"
 	"testing"
 	"time"
@@ -33,12 +34,16 @@ type Call struct {
 	Token  string      // default ShopToken; "-" sends none
 	Header http.Header // further headers; a nil value removes a default
 	Body   string
+	// Chunked sends the body without announcing its length.
+	Chunked bool
 }
 
 // Answer is what came back.
 type Answer struct {
 	*http.Response
 	Body string
+	// Reused tells that the request went over a connection kept from before.
+	Reused bool
 }
 
 // Outcome is the header of that name.
@@ -77,19 +82,50 @@ func (g *Gateway) ClientFrom(protocol, ip string, certificates ...tls.Certificat
 
 // Do sends a call to base (URL or TLSURL) and reads the whole answer.
 func (g *Gateway) Do(client *http.Client, base string, c Call) (Answer, error) {
+	return g.DoContext(context.Background(), client, base, c)
+}
+
+// DoContext is Do for a merchant that hangs up when the context ends.
+func (g *Gateway) DoContext(ctx context.Context, client *http.Client, base string, c Call) (Answer, error) {
+	var answer Answer
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(conn httptrace.GotConnInfo) { answer.Reused = conn.Reused },
+	})
+	request, err := newRequest(ctx, base, c)
+	if err != nil {
+		return Answer{}, err
+	}
+	if answer.Response, err = client.Do(request); err != nil {
+		return Answer{}, err
+	}
+	defer answer.Response.Body.Close()
+	body, err := io.ReadAll(answer.Response.Body)
+	if err != nil {
+		return Answer{}, fmt.Errorf("reading the answer: %w", err)
+	}
+	answer.Body = string(body)
+	return answer, nil
+}
+
+func newRequest(ctx context.Context, base string, c Call) (*http.Request, error) {
 	if c.Method == "" {
 		c.Method = http.MethodPost
 	}
 	if c.Path == "" {
 		c.Path = "/api/bank/payout"
 	}
-	request, err := http.NewRequestWithContext(context.Background(), c.Method, base, strings.NewReader(c.Body))
-	if err != nil {
-		return Answer{}, fmt.Errorf("making the request: %w", err)
+	var body io.Reader = strings.NewReader(c.Body)
+	if c.Chunked {
+		body = io.MultiReader(body) // of a type whose length is not known
 	}
-	// Opaque goes to the wire byte for byte, unlike a parsed path.
-	request.URL.Opaque = "//" + request.URL.Host + c.Path
-	if strings.HasPrefix(c.Path, "/") && !strings.HasPrefix(c.Path, "//") {
+	request, err := http.NewRequestWithContext(ctx, c.Method, base, body)
+	if err != nil {
+		return nil, fmt.Errorf("making the request: %w", err)
+	}
+	// Opaque goes to the wire byte for byte, unless it begins with two slashes.
+	if strings.HasPrefix(c.Path, "//") {
+		request.URL.Path = c.Path
+	} else {
 		request.URL.Opaque = c.Path
 	}
 	request.Header.Set("Content-Type", "application/json")
@@ -103,16 +139,7 @@ func (g *Gateway) Do(client *http.Client, base string, c Call) (Answer, error) {
 	for name, values := range c.Header {
 		request.Header[name] = values
 	}
-	response, err := client.Do(request)
-	if err != nil {
-		return Answer{}, err
-	}
-	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err != nil {
-		return Answer{}, fmt.Errorf("reading the answer: %w", err)
-	}
-	return Answer{response, string(body)}, nil
+	return request, nil
 }
 
 // Must is Do for calls that must be answered, with HTTP/1.1 over plain http.
@@ -140,17 +167,19 @@ func Eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Fatalf("timed out waiting: %s", what)
 }
 
-// freePort is a port of 127.0.0.1 that was free a moment ago.
-func freePort(tb testing.TB) string {
+// freePorts gives each name a port that was free a moment ago.
+func freePorts(tb testing.TB, names ...string) map[string]string {
 	tb.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		tb.Fatal(err)
+	ports := make(map[string]string, len(names))
+	for _, name := range names {
+		listener, err := net.Listen("tcp", ":0")
+		if err != nil {
+			tb.Fatal(err)
+		}
+		defer listener.Close() // at the end, so that they are all different
+		if _, ports[name], err = net.SplitHostPort(listener.Addr().String()); err != nil {
+			tb.Fatal(err)
+		}
 	}
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	if err != nil {
-		tb.Fatal(err)
-	}
-	return port
+	return ports
 }

@@ -16,7 +16,9 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"text/template"
 	"time"
@@ -50,6 +52,8 @@ type Options struct {
 	// Secret is the secret of account main, as Caddyfile lines. Default: a file
 	// with Username and Key.
 	Secret string
+	// LocalAddress is the egress address. Default: EgressIP.
+	LocalAddress string
 	// Upstream are further lines of the upstream block.
 	Upstream string
 	// Nowpay are further lines of the nowpay block: operations, merchants.
@@ -60,8 +64,13 @@ type Options struct {
 	Global string
 	// Site are further lines in the sites, before nowpay_gateway.
 	Site string
+	// ClientAuth is the mode of client_auth in the site with TLS, which trusts
+	// the test's own authority. Default: none.
+	ClientAuth string
 	// ProviderTLS lets the simulated Nowpay speak https.
 	ProviderTLS bool
+	// ProviderServer changes the server of the simulated Nowpay, if set.
+	ProviderServer func(*http.Server)
 	// Provider is wrapped around the simulated Nowpay's handler, if set.
 	Provider func(http.Handler) http.Handler
 	// Simulator changes the simulator's configuration, if set.
@@ -71,6 +80,8 @@ type Options struct {
 // Gateway is a running gateway.
 type Gateway struct {
 	// URL and TLSURL are where merchants call it, with HTTP/1.1 and with TLS.
+	// The latter has a name: Caddy's client_auth goes by the server name, and
+	// clients send none for an address.
 	URL, TLSURL string
 	// AdminURL is Caddy's admin API, MetricsURL what Prometheus scrapes.
 	AdminURL, MetricsURL string
@@ -84,7 +95,11 @@ type Gateway struct {
 	// Authorities vouch for the test's own certificates.
 	Authorities *x509.CertPool
 
+	// StopProvider closes the simulated Nowpay: nobody listens there any more.
+	StopProvider func()
+
 	tb      testing.TB
+	own     *http.Client // for what is not a merchant's request
 	dir     string
 	options Options
 	certs   certificates
@@ -94,26 +109,34 @@ type Gateway struct {
 // Start runs a gateway and its provider until the test ends.
 func Start(tb testing.TB, o Options) *Gateway {
 	tb.Helper()
-	g := &Gateway{tb: tb, dir: tb.TempDir(), options: o, ports: make(map[string]string)}
+	g := &Gateway{tb: tb, dir: tb.TempDir(), options: o}
 	g.certs = newCertificates(tb, g.dir, "127.0.0.1", ProviderIP)
 	g.Authorities = g.certs.authorities
 	g.startProvider()
 	g.SecretFile = filepath.Join(g.dir, "secret.json")
 	g.WriteSecret(Username, Key)
-	for _, name := range []string{"plain", "tls", "admin", "metrics"} {
-		g.ports[name] = freePort(tb)
-	}
-	g.URL, g.TLSURL = "http://127.0.0.1:"+g.ports["plain"], "https://127.0.0.1:"+g.ports["tls"]
-	g.AdminURL, g.MetricsURL = "http://127.0.0.1:"+g.ports["admin"], "http://127.0.0.1:"+g.ports["metrics"]+"/metrics"
+	g.own = g.Client("http/1.1")
 	tb.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
 			tb.Errorf("stopping Caddy: %v", err)
 		}
 	})
-	if err := g.Load(o); err != nil {
+	err := g.start()
+	for tries := 5; err != nil && tries > 0 && strings.Contains(err.Error(), "address already in use"); tries-- {
+		err = g.start() // somebody else was quicker
+	}
+	if err != nil {
 		tb.Fatalf("starting the gateway: %v", err)
 	}
 	return g
+}
+
+// start loads the configuration with ports that are free.
+func (g *Gateway) start() error {
+	g.ports = freePorts(g.tb, "plain", "tls", "admin", "metrics")
+	g.URL, g.TLSURL = "http://127.0.0.1:"+g.ports["plain"], "https://localhost:"+g.ports["tls"]
+	g.AdminURL, g.MetricsURL = "http://127.0.0.1:"+g.ports["admin"], "http://127.0.0.1:"+g.ports["metrics"]+"/metrics"
+	return g.Load(g.options)
 }
 
 // startProvider serves the simulated Nowpay on ProviderIP.
@@ -138,6 +161,9 @@ func (g *Gateway) startProvider() {
 		g.tb.Fatalf("opening the simulator's address: %v", err)
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: time.Minute}
+	if g.options.ProviderServer != nil {
+		g.options.ProviderServer(server)
+	}
 	done := make(chan error, 1)
 	if g.options.ProviderTLS {
 		server.TLSConfig = &tls.Config{Certificates: []tls.Certificate{g.certs.server}}
@@ -145,13 +171,14 @@ func (g *Gateway) startProvider() {
 	} else {
 		go func() { done <- server.Serve(listener) }()
 	}
-	g.tb.Cleanup(func() {
+	g.StopProvider = sync.OnceFunc(func() {
 		sim.Close()
 		_ = server.Close()
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
 			g.tb.Errorf("serving the simulator: %v", err)
 		}
 	})
+	g.tb.Cleanup(g.StopProvider)
 	g.Simulator, g.ProviderAddress = sim, listener.Addr().String()
 }
 
@@ -173,7 +200,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			{{.Secret}}
 		}
 		upstream {{.UpstreamURL}} {
-			local_address {{.EgressIP}}
+			local_address {{.LocalAddress}}
 			{{.Upstream}}
 		}
 		merchant shop {
@@ -200,8 +227,13 @@ http://127.0.0.1:{{.Port.plain}} {
 	nowpay_gateway
 }
 
-https://127.0.0.1:{{.Port.tls}} {
-	tls {{.Dir}}/server.pem {{.Dir}}/server-key.pem
+https://localhost:{{.Port.tls}} {
+	tls {{.Dir}}/server.pem {{.Dir}}/server-key.pem {
+		{{if .ClientAuth}}client_auth {
+			mode {{.ClientAuth}}
+			trust_pool file {{.Dir}}/ca.pem
+		}{{end}}
+	}
 	{{.Site}}
 	nowpay_gateway
 }
@@ -233,12 +265,15 @@ func (g *Gateway) Adapt(o Options) ([]byte, error) {
 	if o.Secret == "" {
 		o.Secret = "secret file " + g.SecretFile
 	}
+	if o.LocalAddress == "" {
+		o.LocalAddress = EgressIP
+	}
 	var text bytes.Buffer
 	err := caddyfile.Execute(&text, struct {
 		Options
-		Dir, LogFile, UpstreamURL, EgressIP, ShopHash, KioskHash string
-		Port                                                     map[string]string
-	}{o, g.dir, g.logFile(), scheme + g.ProviderAddress, EgressIP, TokenHash(ShopToken), TokenHash(KioskToken), g.ports})
+		Dir, LogFile, UpstreamURL, ShopHash, KioskHash string
+		Port                                           map[string]string
+	}{o, g.dir, g.logFile(), scheme + g.ProviderAddress, TokenHash(ShopToken), TokenHash(KioskToken), g.ports})
 	if err != nil {
 		return nil, fmt.Errorf("writing the Caddyfile: %w", err)
 	}
@@ -279,10 +314,17 @@ func (g *Gateway) Log() []byte {
 }
 
 // Records are the decision records of all exchanges so far.
-func (g *Gateway) Records() []map[string]any {
+func (g *Gateway) Records() []map[string]any { return g.RecordsOf("") }
+
+// RecordsOf are the decision records that mention a text, such as an exchange
+// id.
+func (g *Gateway) RecordsOf(text string) []map[string]any {
 	g.tb.Helper()
 	var records []map[string]any
 	for line := range strings.Lines(string(g.Log())) {
+		if !strings.Contains(line, text) {
+			continue
+		}
 		var entry map[string]any
 		if err := json.Unmarshal([]byte(line), &entry); err != nil {
 			g.tb.Fatalf("log line %q: %v", line, err)
@@ -310,10 +352,27 @@ func (g *Gateway) Metrics() string {
 	return string(g.get(g.MetricsURL))
 }
 
+// Metric is the value of one series, written as Prometheus has it:
+// name{label="value"}. One that is not there is 0.
+func (g *Gateway) Metric(series string) float64 {
+	g.tb.Helper()
+	for line := range strings.Lines(g.Metrics()) {
+		text, ok := strings.CutPrefix(line, series+" ")
+		if !ok {
+			continue
+		}
+		value, err := strconv.ParseFloat(strings.TrimSpace(text), 64)
+		if err != nil {
+			g.tb.Fatalf("metric %s: %v", series, err)
+		}
+		return value
+	}
+	return 0
+}
+
 func (g *Gateway) get(url string) []byte {
 	g.tb.Helper()
-	client := g.Client("http/1.1")
-	response, err := client.Get(url)
+	response, err := g.own.Get(url)
 	if err != nil {
 		g.tb.Fatalf("GET %s: %v", url, err)
 	}

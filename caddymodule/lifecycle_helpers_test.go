@@ -1,0 +1,206 @@
+package caddymodule_test
+
+import (
+	"encoding/json"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/caddyserver/caddy/v2"
+
+	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
+)
+
+// newShopToken is what newToken puts in the place of shop's.
+const newShopToken = "npg_test_shop_new"
+
+// newToken gives shop another token.
+func newToken(config []byte) []byte {
+	return []byte(strings.ReplaceAll(string(config), gatewaytest.TokenHash(gatewaytest.ShopToken), gatewaytest.TokenHash(newShopToken)))
+}
+
+// logTo gives a configuration another log file.
+func logTo(file string) func([]byte) []byte {
+	return func(config []byte) []byte {
+		return editJSON(config, func(root map[string]any) {
+			at(root, "logging", "logs", "default", "writer")["filename"] = file
+		})
+	}
+}
+
+// editJSON changes a configuration.
+func editJSON(config []byte, change func(root map[string]any)) []byte {
+	var root map[string]any
+	if err := json.Unmarshal(config, &root); err != nil {
+		panic(err)
+	}
+	change(root)
+	config, err := json.Marshal(root)
+	if err != nil {
+		panic(err)
+	}
+	return config
+}
+
+// at walks down objects.
+func at(object map[string]any, path ...string) map[string]any {
+	for _, name := range path {
+		object = object[name].(map[string]any)
+	}
+	return object
+}
+
+// reload loads a configuration with edits that a Caddyfile of the test kit does
+// not have.
+func reload(t *testing.T, g *gatewaytest.Gateway, o gatewaytest.Options, edits ...func([]byte) []byte) error {
+	t.Helper()
+	config, err := g.Adapt(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, edit := range edits {
+		config = edit(config)
+	}
+	return caddy.Load(config, true)
+}
+
+// mustReload is reload of what is right.
+func mustReload(t *testing.T, g *gatewaytest.Gateway, o gatewaytest.Options, edits ...func([]byte) []byte) {
+	t.Helper()
+	if err := reload(t, g, o, edits...); err != nil {
+		t.Fatalf("reload: %v", err)
+	}
+}
+
+// Functions whose goroutines tell what is open.
+const (
+	fileSource    = "vault.(*File).run("
+	vaultSource   = "vault.(*Source).run("
+	egressWatcher = "egress.(*Client).watch("
+)
+
+// within lists the goroutines that are in a function, as "goroutine 12".
+func within(function string) []string {
+	stacks := make([]byte, 1<<20)
+	n := runtime.Stack(stacks, true)
+	for n == len(stacks) {
+		stacks = make([]byte, 2*len(stacks))
+		n = runtime.Stack(stacks, true)
+	}
+	var found []string
+	for stack := range strings.SplitSeq(string(stacks[:n]), "\n\n") {
+		if strings.Contains(stack, function) {
+			id, _, _ := strings.Cut(stack, " [")
+			found = append(found, id)
+		}
+	}
+	return found
+}
+
+// door stands in front of the provider.
+type door struct {
+	t       *testing.T
+	arrived chan struct{} // one for each request that waits
+
+	mu   sync.Mutex
+	shut chan struct{} // nil: open
+}
+
+func newDoor(t *testing.T) *door {
+	return &door{t: t, arrived: make(chan struct{}, 1000)}
+}
+
+// hold makes requests wait from now on, until release is called.
+func (d *door) hold() (release func()) {
+	shut := make(chan struct{})
+	release = sync.OnceFunc(func() { close(shut) })
+	d.t.Cleanup(release) // or a failed test hangs
+	d.set(shut)
+	return release
+}
+
+// pass makes requests wait no more; those that wait still do.
+func (d *door) pass() { d.set(nil) }
+
+func (d *door) set(shut chan struct{}) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.shut = shut
+}
+
+func (d *door) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		d.mu.Lock()
+		shut := d.shut
+		d.mu.Unlock()
+		if shut != nil {
+			d.arrived <- struct{}{}
+			<-shut
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// connections counts the open ones of a server.
+type connections struct{ open atomic.Int32 }
+
+func (c *connections) count(server *http.Server) {
+	server.ConnState = func(_ net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			c.open.Add(1)
+		case http.StateClosed, http.StateHijacked:
+			c.open.Add(-1)
+		}
+	}
+}
+
+// begin sends a call and returns at once. The function that it returns waits
+// for the answer.
+func begin(t *testing.T, g *gatewaytest.Gateway, protocol string, c gatewaytest.Call) (end func() gatewaytest.Answer) {
+	t.Helper()
+	base := g.URL
+	if protocol == "h2" {
+		base = g.TLSURL
+	}
+	client := g.Client(protocol)
+	type result struct {
+		gatewaytest.Answer
+		error
+	}
+	done := make(chan result, 1)
+	go func() {
+		answer, err := g.Do(client, base, c)
+		done <- result{answer, err}
+	}()
+	return func() gatewaytest.Answer {
+		t.Helper()
+		r := <-done
+		if r.error != nil {
+			t.Fatalf("%s: %v", protocol, r.error)
+		}
+		return r.Answer
+	}
+}
+
+// mustPay makes a payment that succeeds.
+func mustPay(t *testing.T, g *gatewaytest.Gateway, token, id string) {
+	t.Helper()
+	answer := g.Must(gatewaytest.Call{Token: token, Body: gatewaytest.Payout(id, "1.50")})
+	if answer.StatusCode != http.StatusOK || answer.Outcome() != "success" {
+		t.Errorf("payment %s: %d %s", id, answer.StatusCode, answer.Body)
+	}
+}
+
+// mustRefuse checks that a token is not known (any more).
+func mustRefuse(t *testing.T, g *gatewaytest.Gateway, token string) {
+	t.Helper()
+	answer := g.Must(gatewaytest.Call{Token: token, Body: gatewaytest.Payout("refused", "1.50")})
+	if answer.Problem() != "unauthenticated" {
+		t.Errorf("token %s: %d %q", token, answer.StatusCode, answer.Problem())
+	}
+}
