@@ -12,7 +12,6 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
-	"github.com/nowpay-gateway/nowpay-gateway/signer"
 )
 
 func init() {
@@ -110,5 +109,4 @@ var (
 	_ caddy.Provisioner  = (*App)(nil)
 	_ caddy.CleanerUpper = (*App)(nil)
 	_ secret.Source      = (*pooledSource)(nil)
-	_ signer.Scheme      = signer.Credentials{}
 )

@@ -160,12 +160,18 @@ func (o *output) String() string {
 // freeAddress is one of loopback that was free a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	listener := listen(t, "127.0.0.1:0")
+	defer listener.Close()
+	return listener.Addr().String()
+}
+
+func listen(t *testing.T, address string) net.Listener {
+	t.Helper()
+	listener, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return listener
 }
 
 // needPart skips the test where a part is missing; in CI it fails.

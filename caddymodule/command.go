@@ -27,8 +27,8 @@ func init() {
 			for _, command := range []*cobra.Command{checkCommand(), explainCommand(), tokenCommand(), healthCommand()} {
 				parent.AddCommand(command)
 			}
-			for _, make := range simulation {
-				parent.AddCommand(make())
+			for _, command := range simulation {
+				parent.AddCommand(command())
 			}
 		},
 	})

@@ -95,20 +95,18 @@ http://127.0.0.1:1 {
 func TestCommandExplain(t *testing.T) {
 	config := write(t, "Caddyfile", explained)
 	const payoutTarget = "/api/bank/payout"
-	form := "panno=ABCDE1234F"
 	for _, tt := range []struct {
-		name         string
-		args         []string // default: merchant shop from 127.0.0.1 with a payout
-		body, stdin  string
-		code         int
-		says         []string
-		allowed      bool
-		merchantless bool
+		name        string
+		args        []string // default: merchant shop from 127.0.0.1 with a payout
+		body, stdin string
+		code        int
+		says        []string
 	}{
 		{name: "allowed so far", says: []string{"merchant    shop", "operation   bank/payout", "allow bank/*", "ALLOWED, as far as can be said without the body"}},
 		{name: "allowed", body: gatewaytest.Payout("1001", "1.50"), says: []string{"request ID  1001", "ALLOWED, it would be sent"}},
 		{name: "the long way", args: []string{"--merchant", "shop", "--from", "127.0.0.1", "--target", "/api/index.php?route=/api/bank/payout"}, says: []string{"operation   bank/payout", "ALLOWED"}},
-		{name: "form", args: []string{"--merchant", "shop", "--from", "127.0.0.1", "--target", "/api/aeps/be"}, body: form, says: []string{"REFUSED with invalid-field", "is required"}},
+		{name: "form", args: []string{"--merchant", "shop", "--from", "127.0.0.1", "--target", "/api/aeps/be"}, body: "panno=ABCDE1234F", says: []string{"ALLOWED, it would be sent"}},
+		{name: "JSON for a form", args: []string{"--merchant", "shop", "--from", "127.0.0.1", "--target", "/api/aeps/be"}, body: "{}", says: []string{"REFUSED with malformed-body"}},
 
 		{name: "nobody", args: []string{"--from", "127.0.0.1", "--target", payoutTarget}, says: []string{"no credential presented", "REFUSED with unauthenticated"}},
 		{name: "unknown token", args: []string{"--token-stdin", "--from", "127.0.0.1", "--target", payoutTarget}, stdin: "npg_wrong", says: []string{"no merchant has this token", "REFUSED with unauthenticated"}},

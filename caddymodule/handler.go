@@ -2,14 +2,16 @@ package caddymodule
 
 import (
 	"fmt"
+	"io"
+	"log/slog"
 	"net/http"
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
 
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
@@ -32,7 +34,7 @@ func init() {
 // could choose its address, so every request would be refused.
 type Handler struct {
 	app    *App
-	logger *zap.Logger
+	logger *slog.Logger
 }
 
 // CaddyModule returns the Caddy module information.
@@ -50,7 +52,7 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 		return fmt.Errorf("nowpay_gateway needs a nowpay block in the global options: %w", err)
 	}
 	h.app = app.(*App)
-	h.logger = ctx.Logger()
+	h.logger = ctx.Slogger()
 	return nil
 }
 
@@ -58,24 +60,70 @@ func (h *Handler) Provision(ctx caddy.Context) error {
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.Handler) error {
 	switch r.URL.Path {
 	case "/health/live":
-		return serveHealth(w, r, nil)
+		return write(w, health(r, nil))
 	case "/health/ready":
-		return serveHealth(w, r, notReady())
+		return write(w, health(r, notReady()))
 	}
+	if early(r) {
+		return write(w, refuse(gateway.TooEarly, "send it again when the TLS handshake is complete"))
+	}
+	return write(w, h.exchange(w, r))
+}
+
+// exchange carries the request out. It is over before the answer is written:
+// a merchant that reads slowly holds up no reload and no shutdown.
+func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) gateway.Answer {
 	rt := h.app.rt.enterServing()
 	if rt == nil {
-		return write(w, gateway.ShuttingDown())
+		return refuse(gateway.NotSent, "the gateway is shutting down; the same request ID may be sent again")
 	}
 	defer rt.leave()
-
-	request := gateway.Request{Caller: h.caller(r), Method: r.Method, Target: r.RequestURI, Header: r.Header, Body: r.Body}
-	var answer gateway.Answer
-	if r.RequestURI == "/operations" {
-		answer = rt.gateway.Operations(r.Context(), request)
-	} else {
-		answer = rt.gateway.Exchange(r.Context(), request)
+	request := gateway.Request{
+		Caller: h.caller(r), Method: r.Method, Target: r.RequestURI, Header: r.Header,
+		Body: &timedBody{body: r.Body, control: http.NewResponseController(w)},
 	}
-	return write(w, answer)
+	if r.RequestURI == "/operations" {
+		return rt.gateway.Operations(r.Context(), request)
+	}
+	return rt.gateway.Exchange(r.Context(), request)
+}
+
+// early reports whether the request came as TLS early data: its source address
+// is not proven yet, and whoever recorded it can play it again (RFC 8446,
+// section 8). A proxy in front says so in a header (RFC 8470, section 5.1).
+func early(r *http.Request) bool {
+	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header.Values("Early-Data")) > 0
+}
+
+// refuse answers a request that does not become an exchange.
+func refuse(code gateway.Code, detail string) gateway.Answer {
+	problem := &gateway.Problem{Code: code, Detail: detail}
+	return problem.Answer("")
+}
+
+// bodyTime is how long a merchant may take to send a body.
+const bodyTime = 30 * time.Second
+
+// timedBody bounds the time that reading a body takes. A merchant that sends a
+// byte now and then would otherwise hold up a shutdown.
+type timedBody struct {
+	body    io.Reader
+	control *http.ResponseController
+	begun   bool
+}
+
+// Read implements io.Reader. A server that knows no deadlines keeps its own
+// limits.
+func (b *timedBody) Read(p []byte) (int, error) {
+	if !b.begun {
+		b.begun = true
+		_ = b.control.SetReadDeadline(time.Now().Add(bodyTime))
+	}
+	n, err := b.body.Read(p)
+	if err != nil { // the end: the server goes on reading, to notice a merchant that hangs up
+		_ = b.control.SetReadDeadline(time.Time{})
+	}
+	return n, err
 }
 
 // write sends the answer. A merchant that is gone is no error of the gateway:

@@ -18,7 +18,7 @@ import (
 
 const (
 	fileMissing = "there is no credential; refusing merchants until there is" // at a start
-	fileLost    = "no credential available"                                   // later
+	fileLost    = `"msg":"no credential available"`                           // later
 )
 
 func TestReloadWithOtherMerchants(t *testing.T) {
@@ -288,8 +288,8 @@ func TestValidate(t *testing.T) {
 func TestSitesAndApp(t *testing.T) {
 	gatewaytest.VerifyNoLeaks(t)
 	g := gatewaytest.Start(t, gatewaytest.Options{}) // two sites share the app
-	for _, base := range []string{g.URL, g.TLSURL} {
-		answer, err := g.Do(g.Client("http/1.1"), base, gatewaytest.Call{Body: gatewaytest.Payout("at"+base[:5], "1.50")})
+	for i, base := range []string{g.URL, g.TLSURL} {
+		answer, err := g.Do(g.Client("http/1.1"), base, gatewaytest.Call{Body: gatewaytest.Payout(fmt.Sprintf("site%d", i), "1.50")})
 		if err != nil || answer.Outcome() != "success" {
 			t.Errorf("%s: %v", base, err)
 		}

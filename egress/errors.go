@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"time"
 )
 
 // Sentinels for callers that decide by the cause. They are found with
@@ -28,6 +30,12 @@ type Error struct {
 	// this machine. If it is true the provider may have executed the request,
 	// wholly or not at all.
 	Sent bool
+	// LocalAddr is the source address of the connection that was used; not
+	// valid if there was none.
+	LocalAddr netip.Addr
+	// Duration from the first attempt to write until the failure; 0 without a
+	// connection.
+	Duration time.Duration
 	// Err is the cause. Its text holds nothing of the request's or the
 	// answer's content.
 	Err error

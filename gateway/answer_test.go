@@ -59,13 +59,14 @@ func TestProblems(t *testing.T) {
 		"method-not-allowed": 405, "malformed-body": 400, "credential-in-request": 400, "invalid-field": 400,
 		"amount-not-allowed": 403, "body-too-large": 413, "unsupported-media-type": 415, "not-sent": 503,
 		"credential-unavailable": 503, "egress-unavailable": 503, "bad-gateway": 502, "gateway-timeout": 504, "not-found": 404,
+		"too-early": 425, // beyond the contract: RFC 8470
 	}
 	if len(problems) != len(contract) {
 		t.Errorf("%d problems, want %d", len(problems), len(contract))
 	}
 	for code, status := range contract {
 		problem := &Problem{Code: code, Detail: "why <so>", Field: "amount", Allow: "POST"}
-		answer := problem.answer("01EXCHANGE")
+		answer := problem.Answer("01EXCHANGE")
 		var body map[string]any
 		if err := json.Unmarshal(answer.Body, &body); err != nil {
 			t.Fatalf("%s: %s: %v", code, answer.Body, err)

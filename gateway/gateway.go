@@ -127,7 +127,7 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 // close records the exchange and completes the answer.
 func (g *Gateway) close(ctx context.Context, x *exchange, answer Answer, problem *Problem) Answer {
 	if problem != nil {
-		answer = problem.answer(x.record.ID)
+		answer = problem.Answer(x.record.ID)
 		x.record.Problem = problem.Code
 	}
 	x.record.Duration = g.Now().Sub(x.record.Start)

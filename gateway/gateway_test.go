@@ -252,6 +252,23 @@ func (f signerFunc) Sign(r signer.Request, c *secret.Credential) (signer.Signed,
 	return f(r, c)
 }
 
+// TestSigningFails: nothing is sent, and the credential is given back.
+func TestSigningFails(t *testing.T) {
+	p := newParts(t)
+	var key secret.Value
+	p.Accounts["main"] = Account{Secret: p, Sign: signerFunc(func(_ signer.Request, c *secret.Credential) (signer.Signed, error) {
+		key = c.Key()
+		return signer.Signed{}, signer.ErrEncoding
+	})}
+	answer := p.Exchange(t.Context(), request("/api/bank/payout", payoutBody))
+	if problemOf(answer) != "not-sent" || p.received.Load() != 0 || p.records[0].Outcome != nowpay.Unsent {
+		t.Errorf("%s, %d requests sent, record %+v", answer.Body, p.received.Load(), p.records[0])
+	}
+	if p.setCredential(t, 2); key.Reveal() != nil {
+		t.Error("the credential was not given back")
+	}
+}
+
 // panicAt makes the clock panic when it is asked for the nth time.
 func (p *parts) panicAt(n int) {
 	calls := 0

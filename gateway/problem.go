@@ -29,6 +29,7 @@ const (
 	BadGateway            Code = "bad-gateway"
 	GatewayTimeout        Code = "gateway-timeout"
 	NotFound              Code = "not-found"
+	TooEarly              Code = "too-early"
 )
 
 // retryAfter is what a merchant is asked to wait when nothing was sent for a
@@ -59,6 +60,7 @@ var problems = map[Code]struct {
 	BadGateway:            {http.StatusBadGateway, "The provider's answer cannot be trusted.", false},
 	GatewayTimeout:        {http.StatusGatewayTimeout, "The provider did not answer in time.", false},
 	NotFound:              {http.StatusNotFound, "There is nothing here.", false},
+	TooEarly:              {http.StatusTooEarly, "The request came before the TLS handshake was complete.", false},
 }
 
 // ProblemType is the URI that a problem's code is appended to.
@@ -72,9 +74,9 @@ type Problem struct {
 	Allow  string // only for MethodNotAllowed: the method that is allowed
 }
 
-// answer renders the problem as an answer; instance is the exchange id, if there
-// was an exchange.
-func (p *Problem) answer(instance string) Answer {
+// Answer renders the problem; instance is the exchange id, "" if there was no
+// exchange.
+func (p *Problem) Answer(instance string) Answer {
 	kind := problems[p.Code]
 	body := marshal(struct {
 		Type     string `json:"type"`
@@ -98,10 +100,4 @@ func (p *Problem) answer(instance string) Answer {
 		header.Set("WWW-Authenticate", "Bearer") // RFC 9110, section 11.6.1
 	}
 	return Answer{Status: kind.status, Header: header, Body: body}
-}
-
-// ShuttingDown answers a request that came when the process was about to end.
-func ShuttingDown() Answer {
-	problem := &Problem{Code: NotSent, Detail: "the gateway is shutting down; the same request ID may be sent again"}
-	return problem.answer("")
 }

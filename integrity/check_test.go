@@ -147,6 +147,8 @@ func TestEchoes(t *testing.T) {
 		{field: "rrn", value: `true`, want: nowpay.Pending, finding: integrity.MissingField},
 		{field: "rrn", value: `{"rrn":"1"}`, want: nowpay.Pending, finding: integrity.MissingField},
 		{field: "rrn", value: `"000000000000"`, want: nowpay.Pending, finding: integrity.MissingField},
+		{field: "rrn", value: `"NA"`, want: nowpay.Pending, finding: integrity.MissingField},
+		{field: "rrn", value: `"null"`, want: nowpay.Pending, finding: integrity.MissingField},
 		{field: "rrn", value: absent, success: "0", want: nowpay.Failed},
 		{field: "rrn", value: absent, success: "2", want: nowpay.Pending},
 		{field: "RRN", value: `"77"`, want: nowpay.Unknown, finding: integrity.AmbiguousName},
@@ -163,7 +165,7 @@ func TestEchoes(t *testing.T) {
 		}
 		body := fmt.Sprintf(`{"success":%q`, success)
 		for name, value := range ok {
-			if name != tt.field {
+			if name != tt.field && (name != "rrn" || success != "0") {
 				body += fmt.Sprintf(`,%q:%s`, name, value)
 			}
 		}

@@ -128,6 +128,16 @@ func (b *Body) Get(name string) (Value, bool) {
 	return Value{}, false
 }
 
+// hasOther reports whether a member at the top level has this name in another letter case.
+func (b *Body) hasOther(name string) bool {
+	for i := range b.members {
+		if other := b.members[i].name; other != name && strings.EqualFold(other, name) {
+			return true
+		}
+	}
+	return false
+}
+
 // Members yields the members at the top level in the order in which they came.
 func (b *Body) Members() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {

@@ -156,6 +156,9 @@ func (o *Operation) field(name string) (Field, bool) {
 func (o *Operation) CheckFields(b *Body) error {
 	for i := range o.Fields {
 		f := &o.Fields[i]
+		if b.hasOther(f.Name) {
+			return &FieldError{Field: f.Name, Reason: "is there in another letter case: the provider could read either"}
+		}
 		v, ok := b.Get(f.Name)
 		if !ok || v.Kind == Null {
 			if !f.Optional {

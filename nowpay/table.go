@@ -2,13 +2,16 @@ package nowpay
 
 import "net/http"
 
-// maxRequestID is documented for payout ("alphanumeric, at most 50 characters") and taken for the others.
+// maxRequestID is documented for payout ("alphanumeric, at most 50 characters"). The rule is taken for the
+// others too: an id that the provider trims or escapes would not come back as it was sent.
 const maxRequestID = 50
 
-func text(name string) Field      { return Field{Name: name, Format: FormatText} }
-func digits(name string) Field    { return Field{Name: name, Format: FormatDigits} }
-func amount(name string) Field    { return Field{Name: name, Format: FormatAmount} }
-func requestID(name string) Field { return Field{Name: name, Format: FormatText, Max: maxRequestID} }
+func text(name string) Field   { return Field{Name: name, Format: FormatText} }
+func digits(name string) Field { return Field{Name: name, Format: FormatDigits} }
+func amount(name string) Field { return Field{Name: name, Format: FormatAmount} }
+func requestID(name string) Field {
+	return Field{Name: name, Format: FormatAlphanumeric, Max: maxRequestID}
+}
 
 func choice(name string, choices ...string) Field {
 	return Field{Name: name, Format: FormatChoice, Choices: choices}
@@ -65,9 +68,7 @@ func Documented() []Operation {
 		{
 			Name: "bank/payout", Method: http.MethodPost, Encoding: JSON, Scale: Scale012,
 			Fields: []Field{
-				text("accountnumber"), text("ifsc"), amount("amount"),
-				{Name: yours, Format: FormatAlphanumeric, Max: maxRequestID},
-				text("name"), choice("transferMode", "IMPS", "NEFT"),
+				text("accountnumber"), text("ifsc"), amount("amount"), requestID(yours), text("name"), choice("transferMode", "IMPS", "NEFT"),
 			},
 			MovesMoney: true, RequestID: yours, ProviderID: ours, Amount: "amount",
 			SuccessNeeds: []string{"rrn"},

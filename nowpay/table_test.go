@@ -115,7 +115,7 @@ func TestDocumentedRefusals(t *testing.T) {
 		{"bank/payout", "yourrequestid", `"` + strings.Repeat("a", 51) + `"`, "must not be longer than 50 bytes"},
 		{"bank/payout", "yourrequestid", `"a-1"`, "must be a string of ASCII letters and digits"},
 		{"bank/account_transfer", "transferMode", `"RGTS"`, "must be one of IMPS, NEFT"},
-		{"bank/account_transfer", "yourrequestid", `"a-1"`, ""},
+		{"bank/account_transfer", "yourrequestid", `" 1"`, "must be a string of ASCII letters and digits"},
 		{"bank/account_transfer", "snumber", `"+911"`, "must be digits"},
 		{"bank/wallet_transfer", "transferMode", `"AMAZON"`, ""},
 		{"bank/wallet_transfer", "transferMode", `"PYTM_WALLET"`, "must be one of PAYTM, AMAZON"},
@@ -126,7 +126,7 @@ func TestDocumentedRefusals(t *testing.T) {
 		{"pan/managecoupon", "type", `2`, "must be one of 1, 0"},
 		{"pan/managecoupon", "qty", `"1.5"`, "must be digits"},
 		{"aeps/aeps_auth", "channel", `"3"`, "must be one of 1, 2"},
-		{"aeps/be", "yourrequestid", `""`, "must not be empty"},
+		{"aeps/be", "yourrequestid", `""`, "must be a string of ASCII letters and digits"},
 	} {
 		o := documented(t, test.operation)
 		body := "{"

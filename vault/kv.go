@@ -40,8 +40,13 @@ func (k *kv) read(ctx context.Context) (*secret.Credential, error) {
 	}
 	c, err := k.readFrom(ctx, *k.mount)
 	if known && errors.Is(err, errGone) {
-		// The engine may have become another one, as on an upgrade to version 2.
-		if m, findErr := k.findMount(ctx); findErr == nil && m != *k.mount {
+		// The engine may have become another one, as on an upgrade to version 2;
+		// or it was not Vault that answered, but a proxy in front of it.
+		m, err := k.findMount(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if m != *k.mount {
 			k.mount = &m
 			return k.readFrom(ctx, m)
 		}

@@ -183,7 +183,7 @@ func (s *step) print(w io.Writer, answer *http.Response, body []byte, sent int) 
 // conclude shows what the provider saw, and that the key is nowhere.
 func conclude(w io.Writer, sim *provider, account credential, answers []byte, logFile string) int {
 	unexpected := 0
-	fmt.Fprint(w, "\nWhat Nowpay saw of the first request:\n")
+	fmt.Fprint(w, "\nWhat Nowpay saw of the first request, its key cut out:\n")
 	if requests := sim.Requests(); len(requests) > 0 {
 		first := requests[0]
 		fmt.Fprintf(w, "    from %s   %s %s\n", first.Remote.Addr(), first.Method, first.Target)
