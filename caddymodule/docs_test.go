@@ -54,7 +54,6 @@ func TestCommentsOfCaddyfileExample(t *testing.T) {
 	if strings.Count(text, "#\t") != 0 || !strings.Contains(text, "\n\t\t\tsecret vault {") || !strings.Contains(text, "\n\t\ttrusted_proxies_strict") {
 		t.Fatalf("not all comments were found:\n%s", text)
 	}
-	t.Log(text)
 	validate(t, fill(t, text))
 }
 

@@ -4,13 +4,10 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-
-	"github.com/caddyserver/caddy/v2"
 
 	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
 )
@@ -65,7 +62,7 @@ func reload(t *testing.T, g *gatewaytest.Gateway, o gatewaytest.Options, edits .
 	for _, edit := range edits {
 		config = edit(config)
 	}
-	return caddy.Load(config, true)
+	return g.LoadJSON(config)
 }
 
 // mustReload is reload of what is right.
@@ -83,23 +80,8 @@ const (
 	egressWatcher = "egress.(*Client).watch("
 )
 
-// within lists the goroutines that are in a function, as "goroutine 12".
-func within(function string) []string {
-	stacks := make([]byte, 1<<20)
-	n := runtime.Stack(stacks, true)
-	for n == len(stacks) {
-		stacks = make([]byte, 2*len(stacks))
-		n = runtime.Stack(stacks, true)
-	}
-	var found []string
-	for stack := range strings.SplitSeq(string(stacks[:n]), "\n\n") {
-		if strings.Contains(stack, function) {
-			id, _, _ := strings.Cut(stack, " [")
-			found = append(found, id)
-		}
-	}
-	return found
-}
+// within lists the goroutines that are in a function.
+func within(function string) []string { return gatewaytest.Goroutines(function) }
 
 // door stands in front of the provider.
 type door struct {

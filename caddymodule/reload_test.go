@@ -102,11 +102,11 @@ func (p *payments) count() int {
 // TestReloadUnderLoad: whatever the gateway has taken on it carries to its end,
 // once, through any number of reloads.
 //
-// Merchants may still find a connection closed: Caddy opens its listeners anew
-// at a reload, and Linux then resets what was waiting on the old ones (unless
-// net.ipv4.tcp_migrate_req is set); and a server that ends closes connections
-// that it believes idle, as RFC 9112, section 9.5 has it, even if a request is
-// just arriving.
+// Merchants may still find a connection closed, and then nothing was taken on.
+// Caddy opens its listeners anew at a reload, and Linux resets what waits at the
+// old ones (unless net.ipv4.tcp_migrate_req is set). And Go's server, once it
+// is told to end, closes HTTP/1.1 connections even if a request is just
+// arriving.
 func TestReloadUnderLoad(t *testing.T) {
 	gatewaytest.VerifyNoLeaks(t)
 	g := gatewaytest.Start(t, gatewaytest.Options{})
@@ -147,7 +147,7 @@ func TestReloadUnderLoad(t *testing.T) {
 		if !errors.Is(err, io.EOF) && !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
 			t.Errorf("%s: %v", id, err)
 		}
-		if executed[id] > 1 {
+		if executed[id] != 0 {
 			t.Errorf("%s: not answered, and executed %d times", id, executed[id])
 		}
 	}
@@ -162,4 +162,3 @@ func TestReloadUnderLoad(t *testing.T) {
 	}
 	t.Logf("answered: %d, cut: %d", len(paid.answered), len(paid.cut))
 }
-

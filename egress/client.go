@@ -178,28 +178,41 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		return nil, &Error{Err: err}
 	}
 	if conn != nil {
-		resp, sent, err := c.exchange(ctx, conn, wire)
-		if err == nil {
+		resp, failed := c.exchange(ctx, conn, wire)
+		if failed == nil {
 			return resp, nil
 		}
-		if sent {
-			return nil, failure(ctx, sent, err)
+		if failed.Sent {
+			return nil, failed
 		}
 		// The kept connection was dead and took nothing: as if it had never been.
 	}
 	if conn, err = c.dial(ctx); err != nil {
 		return nil, failure(ctx, false, err)
 	}
-	resp, sent, err := c.exchange(ctx, conn, wire)
-	if err != nil {
-		return nil, failure(ctx, sent, err)
+	resp, failed := c.exchange(ctx, conn, wire)
+	if failed != nil { // not returned as it is: a nil *Error is no nil error
+		return nil, failed
 	}
 	return resp, nil
 }
 
-// exchange sends wire on conn and reads the answer. It owns conn: keeps it for
+// exchange is a round trip with its account: from where, and how long it took.
+func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte) (*Response, *Error) {
+	begun := c.now()
+	resp, sent, err := c.roundTrip(ctx, conn, wire)
+	if err != nil {
+		failed := failure(ctx, sent, err)
+		failed.LocalAddr, failed.Duration = conn.local, c.now().Sub(begun)
+		return nil, failed
+	}
+	resp.LocalAddr, resp.Duration = conn.local, c.now().Sub(begun)
+	return resp, nil
+}
+
+// roundTrip sends wire on conn and reads the answer. It owns conn: keeps it for
 // the next exchange or closes it. sent tells whether the system took a byte.
-func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte) (resp *Response, sent bool, err error) {
+func (c *Client) roundTrip(ctx context.Context, conn *conn, wire []byte) (resp *Response, sent bool, err error) {
 	reusable := false
 	defer func() {
 		if !reusable || !c.pool.put(conn, c.now()) {
@@ -210,7 +223,6 @@ func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte) (resp *R
 		return nil, false, err
 	}
 	stop := conn.interruptAfter(ctx)
-	begun := c.now()
 	if sent, err = conn.send(wire); err == nil {
 		resp, reusable, err = conn.read(c.maxResponse)
 	}
@@ -218,8 +230,6 @@ func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte) (resp *R
 	if err != nil {
 		return nil, sent, err
 	}
-	resp.LocalAddr = conn.local
-	resp.Duration = c.now().Sub(begun)
 	reusable = reusable && !interrupted && conn.quiet()
 	return resp, true, nil
 }

@@ -8,7 +8,7 @@ import (
 
 const (
 	maxIdle     = 64               // connections
-	maxIdleTime = 30 * time.Second // shorter than what servers usually allow
+	maxIdleTime = 30 * time.Second // unless the server says that it allows less
 	maxAge      = 5 * time.Minute  // so that a name that moves is followed
 )
 
@@ -79,7 +79,7 @@ func (p *pool) reap(now time.Time) {
 }
 
 func (p *pool) fit(c *conn, now time.Time) bool {
-	return !p.closed && now.Sub(c.idleSince) < maxIdleTime && now.Sub(c.opened) < maxAge &&
+	return !p.closed && now.Sub(c.idleSince) < c.idleTime && now.Sub(c.opened) < maxAge &&
 		c.opened.After(p.retired[c.rank])
 }
 

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 const (
@@ -31,6 +32,8 @@ type answerReader struct {
 	budget budgetReader
 	buf    *bufio.Reader
 	text   *textproto.Reader
+
+	idleTime time.Duration // how long the last answer lets the connection idle
 }
 
 func newAnswerReader(r io.Reader) *answerReader {
@@ -54,7 +57,8 @@ func (a *answerReader) read(limit int64) (resp *Response, reusable bool, err err
 	if err != nil {
 		return nil, false, fmt.Errorf("reading the body: %w", err)
 	}
-	reusable = delimited && h.version == "HTTP/1.1" && !h.closes()
+	a.idleTime = h.idleTime()
+	reusable = delimited && h.version == "HTTP/1.1" && !h.closes() && a.idleTime > 0
 	return &Response{Status: h.status, Header: h.fields, Body: body}, reusable, nil
 }
 
@@ -114,6 +118,24 @@ func (h *head) closes() bool {
 		}
 	}
 	return false
+}
+
+// idleMargin is how much earlier than the server a connection is given up, so
+// that a request does not cross with its closing.
+const idleMargin = time.Second
+
+// idleTime is how long the connection may idle: as long as the server says that
+// it keeps it, less a margin, and never longer than the client's own limit.
+func (h *head) idleTime() time.Duration {
+	for _, value := range h.fields["Keep-Alive"] {
+		for parameter := range strings.SplitSeq(value, ",") {
+			name, seconds, _ := strings.Cut(strings.TrimSpace(parameter), "=")
+			if n, err := strconv.ParseUint(seconds, 10, 16); err == nil && strings.EqualFold(name, "timeout") {
+				return min(maxIdleTime, max(time.Duration(n)*time.Second-idleMargin, 0))
+			}
+		}
+	}
+	return maxIdleTime
 }
 
 // readBody reads the body as RFC 9112, section 6.3 has it, but takes what is

@@ -430,3 +430,39 @@ func TestClose(t *testing.T) {
 		t.Errorf("%d idle connections after the last exchange", n)
 	}
 }
+
+// TestKeepAliveHeader: a server that says how long it keeps a connection is
+// believed, so that a request does not cross with its closing.
+func TestKeepAliveHeader(t *testing.T) {
+	for _, test := range []struct {
+		header string
+		idle   time.Duration
+		reused bool
+	}{
+		{"timeout=5, max=100", 3 * time.Second, true},
+		{"timeout=5, max=100", 4 * time.Second, false},
+		{"max=100, Timeout=5", 4 * time.Second, false},
+		{"timeout=1", 0, false},
+		{"timeout=0", 0, false},
+		{"timeout=600", egress.MaxIdleTime - time.Second, true},
+		{"timeout=600", egress.MaxIdleTime, false},
+		{"timeout=x", 4 * time.Second, true},
+	} {
+		t.Run(test.header+" "+test.idle.String(), func(t *testing.T) {
+			p := serve(t, "127.0.0.1:0", nil, answering("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nKeep-Alive: "+test.header+"\r\n\r\n{}"))
+			c := client(t, p)
+			var clock clock
+			clock.use(c)
+			post(t, c)
+			clock.advance(test.idle)
+			post(t, c)
+			want := int64(2)
+			if test.reused {
+				want = 1
+			}
+			if n := p.Accepted.Load(); n != want {
+				t.Errorf("%d connections, want %d", n, want)
+			}
+		})
+	}
+}

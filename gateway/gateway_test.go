@@ -269,17 +269,6 @@ func TestSigningFails(t *testing.T) {
 	}
 }
 
-// panicAt makes the clock panic when it is asked for the nth time.
-func (p *parts) panicAt(n int) {
-	calls := 0
-	p.Now = func() time.Time {
-		if calls++; calls == n {
-			panic("the clock has " + testKey)
-		}
-		return time.Now()
-	}
-}
-
 // TestPanics: a bug is answered as careful as an accident on the wire. What was
 // perhaps sent is pending, nothing that a panic says is shown or logged, and
 // the credential is given back.
@@ -300,16 +289,8 @@ func TestPanics(t *testing.T) {
 		{"signing", transfer, func(p *parts, _ *Request) {
 			p.Accounts["main"] = Account{Secret: p, Sign: signerFunc(panics)}
 		}, 503, NotSent, nowpay.Unsent, 0},
-		{"about to send a payout", transfer, func(p *parts, _ *Request) { p.panicAt(2) }, 200, "", nowpay.Unknown, 0},
-		{"about to send a query", query, func(p *parts, _ *Request) { p.panicAt(2) }, 502, BadGateway, nowpay.Unknown, 0},
-		{"after a payout", transfer, func(p *parts, _ *Request) {
-			p.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
-			p.panicAt(3)
-		}, 200, "", nowpay.Unknown, 1},
-		{"after a query", query, func(p *parts, _ *Request) {
-			p.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
-			p.panicAt(3)
-		}, 502, BadGateway, nowpay.Unknown, 1},
+		{"sending a payout", transfer, func(p *parts, _ *Request) { p.Egress = nil }, 200, "", nowpay.Unknown, 0},
+		{"sending a query", query, func(p *parts, _ *Request) { p.Egress = nil }, 502, BadGateway, nowpay.Unknown, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := newParts(t)
@@ -338,7 +319,7 @@ func TestPanics(t *testing.T) {
 			if n := p.received.Load(); n != test.received {
 				t.Errorf("requests that reached the provider: %d, want %d", n, test.received)
 			}
-			if log := p.log.String(); strings.Contains(log, testKey) || !strings.Contains(log, `"type":"string"`) || !strings.Contains(log, "steps.go") {
+			if log := p.log.String(); strings.Contains(log, testKey) || !strings.Contains(log, `"type":"`) || !strings.Contains(log, "steps.go") {
 				t.Errorf("log of a panic: %s", log)
 			}
 			if strings.Contains(string(answer.Body), testKey) {

@@ -238,7 +238,6 @@ func (g *Gateway) send(ctx context.Context, x *exchange, signed signer.Signed) (
 	request := &egress.Request{Target: x.operation.Target(), ContentType: signed.ContentType, Header: signed.Header, Body: signed.Body}
 	// From here on a merchant that hangs up must not cancel anything.
 	x.record.maybeSent = true
-	begun := g.Now()
 	response, err := g.Egress.Do(context.WithoutCancel(ctx), request)
 	if err == nil {
 		x.record.EgressAddress, x.record.ProviderStatus = response.LocalAddr, response.Status
@@ -247,8 +246,10 @@ func (g *Gateway) send(ctx context.Context, x *exchange, signed signer.Signed) (
 	}
 	x.record.Err = err
 	var failure *egress.Error
-	if !errors.As(err, &failure) || failure.Sent {
-		x.record.ProviderDuration = g.Now().Sub(begun)
+	if errors.As(err, &failure) {
+		x.record.EgressAddress, x.record.ProviderDuration = failure.LocalAddr, failure.Duration
+	}
+	if failure == nil || failure.Sent {
 		return nil, nil
 	}
 	x.record.maybeSent = false

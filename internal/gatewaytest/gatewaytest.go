@@ -250,7 +250,16 @@ func (g *Gateway) Load(o Options) error {
 	if err != nil {
 		return err
 	}
-	if err := caddy.Load(config, true); err != nil {
+	return g.LoadJSON(config)
+}
+
+// LoadJSON is Load of Caddy's own JSON.
+func (g *Gateway) LoadJSON(config []byte) error {
+	g.tb.Helper()
+	before := accepting()
+	err := caddy.Load(config, true)
+	settle(g.tb, before, err == nil)
+	if err != nil {
 		return fmt.Errorf("loading the configuration: %w", err)
 	}
 	return nil

@@ -1,11 +1,47 @@
 package gatewaytest
 
 import (
+	"runtime"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 )
+
+// Goroutines lists those whose stacks mention a function, as "goroutine 12".
+func Goroutines(function string) []string {
+	stacks := make([]byte, 1<<20)
+	n := runtime.Stack(stacks, true)
+	for n == len(stacks) {
+		stacks = make([]byte, 2*len(stacks))
+		n = runtime.Stack(stacks, true)
+	}
+	var found []string
+	for stack := range strings.SplitSeq(string(stacks[:n]), "\n\n") {
+		if strings.Contains(stack, function) {
+			id, _, _ := strings.Cut(stack, " [")
+			found = append(found, id)
+		}
+	}
+	return found
+}
+
+// accepting lists the goroutines that accept connections for Caddy's sites.
+func accepting() []string {
+	return Goroutines("created by github.com/caddyserver/caddy/v2/modules/caddyhttp.(*App).Start")
+}
+
+// settle waits after a load until only the configuration that has won accepts
+// connections: Go's server closes those unanswered that come just before it
+// ends. before are those who accepted before the load.
+func settle(tb testing.TB, before []string, loaded bool) {
+	tb.Helper()
+	Eventually(tb, "the other configuration's servers to close", func() bool {
+		return !slices.ContainsFunc(accepting(), func(id string) bool { return slices.Contains(before, id) == loaded })
+	})
+}
 
 // leakPatience is how long goroutines may take to end: the server of a replaced
 // configuration waits five seconds for connections on which nothing came.
