@@ -86,8 +86,8 @@ func (c command) run(t *testing.T) result {
 	return result{cmd.ProcessState.ExitCode(), stdout.String(), stderr.String()}
 }
 
-// nowpay runs `caddy nowpay` with arguments.
-func nowpay(t *testing.T, args ...string) result {
+// runNowpay runs `caddy nowpay` with arguments.
+func runNowpay(t *testing.T, args ...string) result {
 	t.Helper()
 	return command{args: append([]string{"nowpay"}, args...)}.run(t)
 }

@@ -46,7 +46,7 @@ func TestCommandCheck(t *testing.T) {
 		if _, err := g.Adapt(o); err != nil {
 			t.Fatal(err)
 		}
-		r := nowpay(t, "check", "--config", write(t, "Caddyfile", g.Caddyfile))
+		r := runNowpay(t, "check", "--config", write(t, "Caddyfile", g.Caddyfile))
 		v.mustNotLeak("output", []byte(r.stdout+r.stderr))
 		return r
 	}

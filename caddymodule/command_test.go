@@ -32,10 +32,10 @@ func (r result) mustSay(t *testing.T, code int, words ...string) {
 
 func TestCommandNames(t *testing.T) {
 	nowpay(t).mustSay(t, 0, "check", "demo", "explain", "health", "simulate", "token")
-	nowpay(t, "tokens").mustSay(t, 1, `unknown command "tokens"`)
+	runNowpay(t, "tokens").mustSay(t, 1, `unknown command "tokens"`)
 	for _, name := range []string{"check", "demo", "explain", "health", "simulate", "token"} {
-		nowpay(t, name, "--help").mustSay(t, 0, "Usage:\n  caddy nowpay "+name)
-		nowpay(t, name, "surplus").mustSay(t, 1, `unknown command "surplus"`)
+		runNowpay(t, name, "--help").mustSay(t, 0, "Usage:\n  caddy nowpay "+name)
+		runNowpay(t, name, "surplus").mustSay(t, 1, `unknown command "surplus"`)
 	}
 }
 
@@ -43,7 +43,7 @@ func TestCommandToken(t *testing.T) {
 	line := regexp.MustCompile(`^for the merchant app:  Authorization: Bearer (npg_[A-Za-z0-9_-]{43})\nfor the Caddyfile:     token (sha256:[0-9a-f]{64})\n$`)
 	var tokens []string
 	for range 2 {
-		r := nowpay(t, "token")
+		r := runNowpay(t, "token")
 		r.mustSay(t, 0)
 		found := line.FindStringSubmatch(r.stdout)
 		if found == nil {
@@ -156,23 +156,23 @@ func TestCommandsWithoutConfiguration(t *testing.T) {
 		{"check"},
 		{"explain", "--from", "127.0.0.1", "--target", "/api/bank/payout"},
 	} {
-		nowpay(t, args...).mustSay(t, 1, "there is no Caddyfile in this folder")
-		nowpay(t, append(args, "--config", "none")...).mustSay(t, 1, "open none")
-		nowpay(t, append(args, "--config", write(t, "Caddyfile", "http://127.0.0.1:1\n"))...).mustSay(t, 1, "no nowpay block")
-		nowpay(t, append(args, "--config", write(t, "Caddyfile", strings.Replace(explained, "max_amount 5000", "max_amount 5e3", 1)))...).mustSay(t, 1, "max_amount")
+		runNowpay(t, args...).mustSay(t, 1, "there is no Caddyfile in this folder")
+		runNowpay(t, append(args, "--config", "none")...).mustSay(t, 1, "open none")
+		runNowpay(t, append(args, "--config", write(t, "Caddyfile", "http://127.0.0.1:1\n"))...).mustSay(t, 1, "no nowpay block")
+		runNowpay(t, append(args, "--config", write(t, "Caddyfile", strings.Replace(explained, "max_amount 5000", "max_amount 5e3", 1)))...).mustSay(t, 1, "max_amount")
 	}
 }
 
 func TestCommandHealth(t *testing.T) {
 	g := gatewaytest.Start(t, gatewaytest.Options{})
 	url := g.URL + "/health/ready"
-	nowpay(t, "health", "--url", url).mustSay(t, 0, `{"status":"ok"}`)
+	runNowpay(t, "health", "--url", url).mustSay(t, 0, `{"status":"ok"}`)
 	if err := g.Load(gatewaytest.Options{LocalAddress: absentIP}); err != nil {
 		t.Fatal(err)
 	}
-	nowpay(t, "health", "--url", url).mustSay(t, 1, "egress-unavailable", "not ready: HTTP 503")
+	runNowpay(t, "health", "--url", url).mustSay(t, 1, "egress-unavailable", "not ready: HTTP 503")
 	g.StopProvider()
-	nowpay(t, "health", "--url", "http://"+g.ProviderAddress).mustSay(t, 1, "asking the gateway")
+	runNowpay(t, "health", "--url", "http://"+g.ProviderAddress).mustSay(t, 1, "asking the gateway")
 }
 
 func TestListModules(t *testing.T) {
@@ -192,9 +192,9 @@ func TestListModules(t *testing.T) {
 // TestSimulateRefuses: what it cannot do it says, and makes nothing.
 func TestSimulateRefuses(t *testing.T) {
 	g := gatewaytest.Start(t, gatewaytest.Options{})
-	nowpay(t, "simulate", "--listen", g.ProviderAddress, "--control", "").mustSay(t, 1, "opening the simulator's address", "address already in use")
-	nowpay(t, "simulate", "--allow", "everybody").mustSay(t, 1, "reading --allow")
-	nowpay(t, "simulate", "--secret-file", write(t, "secret.json", `{"username":"2000"}`)).mustSay(t, 1, `{"username":"…","key":"…"}`)
+	runNowpay(t, "simulate", "--listen", g.ProviderAddress, "--control", "").mustSay(t, 1, "opening the simulator's address", "address already in use")
+	runNowpay(t, "simulate", "--allow", "everybody").mustSay(t, 1, "reading --allow")
+	runNowpay(t, "simulate", "--secret-file", write(t, "secret.json", `{"username":"2000"}`)).mustSay(t, 1, `{"username":"…","key":"…"}`)
 }
 
 // TestSimulateKeepsTheAccount: the gateway is given the same file.

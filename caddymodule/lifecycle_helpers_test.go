@@ -2,6 +2,7 @@ package caddymodule_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"net"
 	"net/http"
 	"strings"
@@ -82,6 +83,17 @@ const (
 
 // within lists the goroutines that are in a function.
 func within(function string) []string { return gatewaytest.Goroutines(function) }
+
+// mustRun waits until a number of goroutines is in a function: one that has just
+// been started may not be there yet.
+func mustRun(t *testing.T, n int, function string) (found []string) {
+	t.Helper()
+	gatewaytest.Eventually(t, fmt.Sprintf("%d goroutines in %s", n, function), func() bool {
+		found = within(function)
+		return len(found) == n
+	})
+	return found
+}
 
 // door stands in front of the provider.
 type door struct {

@@ -25,10 +25,7 @@ func TestReloadWithOtherMerchants(t *testing.T) {
 	gatewaytest.VerifyNoLeaks(t)
 	g := gatewaytest.Start(t, gatewaytest.Options{})
 	mustPay(t, g, gatewaytest.ShopToken, "a1")
-	source, watcher := within(fileSource), within(egressWatcher)
-	if len(source) != 1 || len(watcher) != 1 {
-		t.Fatalf("open: sources %v, egress %v, want one of each", source, watcher)
-	}
+	source, watcher := mustRun(t, 1, fileSource), mustRun(t, 1, egressWatcher)
 
 	mustReload(t, g, gatewaytest.Options{}, newToken)
 	mustRefuse(t, g, gatewaytest.ShopToken)
@@ -36,21 +33,21 @@ func TestReloadWithOtherMerchants(t *testing.T) {
 	if now := within(fileSource); !slices.Equal(now, source) {
 		t.Errorf("sources %v, want %v: it has not changed, so it and its credential are kept", now, source)
 	}
-	if now := within(egressWatcher); len(now) != 1 || now[0] == watcher[0] {
-		t.Errorf("egress %v, want one that is not %v", now, watcher)
+	if now := mustRun(t, 1, egressWatcher); slices.Equal(now, watcher) {
+		t.Errorf("egress %v is still that of the old configuration", now)
 	}
 }
 
 func TestReloadWithAnotherSource(t *testing.T) {
 	gatewaytest.VerifyNoLeaks(t)
 	g := gatewaytest.Start(t, gatewaytest.Options{})
-	source := within(fileSource)
+	source := mustRun(t, 1, fileSource)
 	file := filepath.Join(t.TempDir(), "other.json")
 	copyFile(t, file, g.SecretFile)
 	mustReload(t, g, gatewaytest.Options{Secret: "secret file " + file})
 	mustPay(t, g, gatewaytest.ShopToken, "b1")
-	if now := within(fileSource); len(now) != 1 || slices.Equal(now, source) {
-		t.Errorf("sources %v, want one that is not %v", now, source)
+	if now := mustRun(t, 1, fileSource); slices.Equal(now, source) {
+		t.Errorf("source %v is still that of the old configuration", now)
 	}
 }
 
@@ -79,7 +76,7 @@ type unharmed struct {
 // watch notes what there is; call it with configuration A running.
 func watch(t *testing.T, g *gatewaytest.Gateway) *unharmed {
 	t.Helper()
-	u := &unharmed{t: t, g: g, source: within(fileSource), watcher: within(egressWatcher)}
+	u := &unharmed{t: t, g: g, source: mustRun(t, 1, fileSource), watcher: mustRun(t, 1, egressWatcher)}
 	if answer := g.Must(gatewaytest.Call{Token: gatewaytest.KioskToken, Method: http.MethodGet, Path: "/operations"}); answer.StatusCode != http.StatusOK {
 		t.Fatalf("kiosk: %d", answer.StatusCode)
 	}
@@ -256,7 +253,7 @@ func TestValidate(t *testing.T) {
 		t.Fatal(err)
 	}
 	config = []byte(strings.Replace(string(config), "http://"+g.ProviderAddress, "http://"+listener.Addr().String(), 1))
-	sources, watchers := len(within(fileSource)), len(within(egressWatcher))
+	sources, watchers := mustRun(t, 1, fileSource), mustRun(t, 1, egressWatcher)
 	for range 3 {
 		var parsed caddy.Config
 		if err := json.Unmarshal(config, &parsed); err != nil {
@@ -275,7 +272,7 @@ func TestValidate(t *testing.T) {
 	if n := len(within(vaultSource)); n != 0 {
 		t.Errorf("sources that were started: %d", n)
 	}
-	if len(within(fileSource)) != sources || len(within(egressWatcher)) != watchers {
+	if !slices.Equal(within(fileSource), sources) || !slices.Equal(within(egressWatcher), watchers) {
 		t.Error("what was running was touched, or something was started")
 	}
 	if len(g.Simulator.Requests()) != requests || len(g.Records()) != records {

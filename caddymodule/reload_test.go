@@ -37,9 +37,8 @@ func TestReloadWithRequestsInFlight(t *testing.T) {
 
 			mustRefuse(t, g, gatewaytest.ShopToken)
 			mustPay(t, g, newShopToken, "quick")
-			if sources, watchers := within(fileSource), within(egressWatcher); len(sources) != 2 || len(watchers) != 2 {
-				t.Errorf("during the exchange: sources %v, egress %v, want those of both configurations", sources, watchers)
-			}
+			mustRun(t, 2, fileSource) // those of both configurations
+			mustRun(t, 2, egressWatcher)
 			if n := g.Metric("nowpay_in_flight"); n != 1 {
 				t.Errorf("in flight: %v, want 1", n)
 			}
@@ -48,9 +47,8 @@ func TestReloadWithRequestsInFlight(t *testing.T) {
 			if answer := end(); answer.StatusCode != http.StatusOK || answer.Outcome() != "success" {
 				t.Errorf("the exchange ended with %d %s", answer.StatusCode, answer.Body)
 			}
-			gatewaytest.Eventually(t, "the old configuration to be given back", func() bool {
-				return len(within(fileSource)) == 1 && len(within(egressWatcher)) == 1
-			})
+			mustRun(t, 1, fileSource)
+			mustRun(t, 1, egressWatcher)
 			gatewaytest.Eventually(t, "its connection to be closed", func() bool { return provider.open.Load() == 1 })
 			if n := g.Metric("nowpay_in_flight"); n != 0 {
 				t.Errorf("in flight: %v, want 0", n)

@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"go.uber.org/zap"
+	"log/slog"
 )
 
 // TestSource has the peers that a test on this machine cannot be.
@@ -30,14 +30,14 @@ func TestSource(t *testing.T) {
 		r.RemoteAddr = test.remote
 		ctx := context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: test.clientIP})
 		ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, &caddyhttp.Server{TrustedProxiesStrict: test.strict})
-		h := &Handler{logger: zap.NewNop()}
+		h := &Handler{logger: slog.New(slog.DiscardHandler)}
 		if got := h.source(r.WithContext(ctx)).String(); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}
 
 	r := httptest.NewRequest("POST", "/api/bank/payout", nil)
-	if got := (&Handler{logger: zap.NewNop()}).source(r); got.IsValid() {
+	if got := (&Handler{logger: slog.New(slog.DiscardHandler)}).source(r); got.IsValid() {
 		t.Errorf("outside of Caddy: %s", got)
 	}
 }

@@ -205,6 +205,25 @@ func TestOddAnswers(t *testing.T) {
 }
 
 // TestOddLogins must not show what was sent.
+// TestNotVaultsNotFound: a proxy in front of Vault knows no path while Vault
+// is away. That is no word about the secret.
+func TestNotVaultsNotFound(t *testing.T) {
+	t.Parallel()
+	var away atomic.Bool
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if away.Load() {
+			http.Error(w, "<html>no such page</html>", http.StatusNotFound)
+		}
+		return away.Load()
+	})
+	s, _ := startSource(t, f.config(t), vault.Options{})
+	away.Store(true)
+	eventually(t, "the failure to be noticed", failing(s))
+	mustHold(t, s, 1, 1)
+	away.Store(false)
+	eventually(t, "recovery", available(s))
+}
+
 func TestOddLogins(t *testing.T) {
 	t.Parallel()
 	const secretID = "s3cret-1d"
