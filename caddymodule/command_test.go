@@ -31,7 +31,7 @@ func (r result) mustSay(t *testing.T, code int, words ...string) {
 }
 
 func TestCommandNames(t *testing.T) {
-	nowpay(t).mustSay(t, 0, "check", "demo", "explain", "health", "simulate", "token")
+	runNowpay(t).mustSay(t, 0, "check", "demo", "explain", "health", "simulate", "token")
 	runNowpay(t, "tokens").mustSay(t, 1, `unknown command "tokens"`)
 	for _, name := range []string{"check", "demo", "explain", "health", "simulate", "token"} {
 		runNowpay(t, name, "--help").mustSay(t, 0, "Usage:\n  caddy nowpay "+name)
