@@ -38,7 +38,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	a.rt = newRuntime(ctx.Slogger())
 	if a.rt.egress, err = egress.New(settings.egress); err != nil {
-		return fmt.Errorf("setting up the upstream: %w", err)
+		return fmt.Errorf("setting up the way out: %w", err)
 	}
 	accounts := make(map[string]gateway.Account)
 	for name, account := range settings.accounts {

@@ -69,7 +69,7 @@ type Upstream struct {
 	// addresses. A name that resolves to anything else is not called. Default:
 	// any public address. Private and special ones must be listed, unless the
 	// URL is a literal address or `localhost`. To list all addresses there are,
-	// write `anywhere` instead of `0.0.0.0/0`.
+	// private and special ones too, write `anywhere` instead of `0.0.0.0/0`.
 	Addresses []string `json:"addresses,omitempty"`
 
 	// A file with PEM certificates of the authorities that may vouch for the

@@ -64,9 +64,6 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 	case "/health/ready":
 		return write(w, health(r, notReady()))
 	}
-	if early(r) {
-		return write(w, refuse(gateway.TooEarly, "send it again when the TLS handshake is complete"))
-	}
 	return write(w, h.exchange(w, r))
 }
 
@@ -75,12 +72,13 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request, _ caddyhttp.
 func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) gateway.Answer {
 	rt := h.app.rt.enterServing()
 	if rt == nil {
-		return refuse(gateway.NotSent, "the gateway is shutting down; the same request ID may be sent again")
+		problem := &gateway.Problem{Code: gateway.NotSent, Detail: "the gateway is shutting down; the same request ID may be sent again"}
+		return problem.Answer("")
 	}
 	defer rt.leave()
 	request := gateway.Request{
 		Caller: h.caller(r), Method: r.Method, Target: r.RequestURI, Header: r.Header,
-		Body: &timedBody{body: r.Body, control: http.NewResponseController(w)},
+		Early: early(r), Body: &timedBody{body: r.Body, control: http.NewResponseController(w)},
 	}
 	if r.RequestURI == "/operations" {
 		return rt.gateway.Operations(r.Context(), request)
@@ -93,12 +91,6 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) gateway.Answe
 // section 8). A proxy in front says so in a header (RFC 8470, section 5.1).
 func early(r *http.Request) bool {
 	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header.Values("Early-Data")) > 0
-}
-
-// refuse answers a request that does not become an exchange.
-func refuse(code gateway.Code, detail string) gateway.Answer {
-	problem := &gateway.Problem{Code: code, Detail: detail}
-	return problem.Answer("")
 }
 
 // bodyTime is how long a merchant may take to send a body.

@@ -178,6 +178,17 @@ func TestRefusedFields(t *testing.T) {
 		name: "field in another letter case", code: "invalid-field", field: "amount",
 		call: payout(strings.Replace(gatewaytest.Payout("1001", "1.50"), `"amount"`, `"Amount"`, 1)),
 	}, refusal{
+		name: "field and its double in another letter case", code: "invalid-field", field: "amount",
+		call: payout(strings.Replace(gatewaytest.Payout("1001", "1.50"), `{`, `{"AMOUNT":"99999",`, 1)),
+	}, refusal{
+		name: "route in the body", code: "invalid-field", field: "route",
+		call: payout(strings.Replace(gatewaytest.Payout("1001", "1.50"), `{`, `{"Route":"/api/bank/register",`, 1)),
+	}, refusal{
+		name: "route in a form", code: "invalid-field", field: "route", merchant: "agent", call: form("uid=1&route=/api/bank/payout"),
+	}, refusal{
+		name: "method in the body", code: "invalid-field", field: "method",
+		call: payout(strings.Replace(gatewaytest.Payout("1001", "1.50"), `{`, `{"method":"GET",`, 1)),
+	}, refusal{
 		name: "request ID of a form", code: "invalid-field", field: "yourrequestid", merchant: "agent", call: form("uid=1&yourrequestid="),
 	})
 	refuse(t, g, table)

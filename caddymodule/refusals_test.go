@@ -71,7 +71,7 @@ var statuses = map[string]int{
 	"unauthenticated": 401, "source-not-allowed": 403, "operation-not-allowed": 403, "unknown-operation": 404,
 	"method-not-allowed": 405, "malformed-body": 400, "credential-in-request": 400, "invalid-field": 400,
 	"amount-not-allowed": 403, "body-too-large": 413, "unsupported-media-type": 415, "not-sent": 503,
-	"credential-unavailable": 503, "egress-unavailable": 503, "not-found": 404,
+	"credential-unavailable": 503, "egress-unavailable": 503, "not-found": 404, "too-early": 425,
 }
 
 // balance is a request that costs nothing and succeeds.
@@ -250,6 +250,11 @@ func TestRefusals(t *testing.T) {
 		{name: "stranger who asks what exists", call: call{Token: "-", Path: "/api/no/such"}, code: "unauthenticated", merchant: "-"},
 		{name: "stranger at the root", call: call{Token: "-", Method: http.MethodGet, Path: "/"}, code: "unauthenticated", merchant: "-"},
 		{name: "stranger who asks for the list", call: call{Token: "-", Method: http.MethodGet, Path: "/operations"}, code: "unauthenticated", merchant: "-"},
+
+		// When.
+		{name: "early data", call: call{Header: http.Header{"Early-Data": {"1"}}, Body: good}, code: "too-early", merchant: "-"},
+		{name: "early data of a stranger", call: call{Token: "-", Header: http.Header{"Early-Data": {"1"}}, Body: good}, code: "too-early", merchant: "-"},
+		{name: "list in early data", call: call{Method: http.MethodGet, Path: "/operations", Header: http.Header{"Early-Data": {"1"}}}, code: "too-early", merchant: "-"},
 
 		// From where.
 		{name: "shop from the branch", call: payout(good), from: branchIP, first: call{Token: branchToken, Path: "/api/common/balance", Body: `{}`}, code: "source-not-allowed"},

@@ -59,18 +59,20 @@ func (v *vaulted) mustNotTell(what string, answer gatewaytest.Answer) {
 	v.mustNotLeak(what, []byte(text))
 }
 
-// outages take Vault away, and give it back.
-func (v *vaulted) outages() []outage {
-	return []outage{
-		{"stopped and started again", v.Stop, v.Restart},
-		{"sealed", v.Seal, v.Unseal},
-		{"permission revoked", func() { v.Policy("nowpay", noPolicy) }, func() { v.Policy("nowpay", vaultPolicy) }},
-	}
-}
-
+// outage takes Vault away, and gives it back.
 type outage struct {
 	name       string
-	away, back func()
+	away, back func(*vaulted)
+}
+
+var outages = []outage{
+	{"stopped and started again", (*vaulted).Stop, (*vaulted).Restart},
+	{"sealed", (*vaulted).Seal, (*vaulted).Unseal},
+	{
+		"permission revoked",
+		func(v *vaulted) { v.Policy("nowpay", noPolicy) },
+		func(v *vaulted) { v.Policy("nowpay", vaultPolicy) },
+	},
 }
 
 // TestVaultOutage: payments go on with the credential that is there.
@@ -79,9 +81,9 @@ func TestVaultOutage(t *testing.T) {
 	g := v.gateway(v.secret(v.appRoleAuth(), quick))
 	const noticed = "continuing with the cached credential"
 	version := 1
-	for _, o := range v.outages() {
+	for _, o := range outages {
 		before := logged(g, noticed)
-		o.away()
+		o.away(v)
 		gatewaytest.Eventually(t, "the outage to be noticed: "+o.name, func() bool { return logged(g, noticed) > before })
 		for range 20 {
 			v.pays(g, version)
@@ -93,7 +95,7 @@ func TestVaultOutage(t *testing.T) {
 			t.Errorf("%s: nowpay_credential_age_seconds is %v", o.name, age)
 		}
 
-		o.back()
+		o.back(v)
 		version++
 		g.Simulator.SetCredentials(account(version-1), account(version))
 		v.put(version)
@@ -113,9 +115,9 @@ func TestVaultOutageTooLong(t *testing.T) {
 	v := startVault(t)
 	g := v.gateway(v.secret(v.tokenAuth(), "refresh 1s", "stale_for "+staleFor.String()))
 	client := g.Client("http/1.1")
-	for _, o := range v.outages() {
+	for _, o := range outages {
 		v.pays(g, 1)
-		o.away()
+		o.away(v)
 		gone := time.Now()
 		var begun time.Time
 		paid := 0
@@ -140,45 +142,65 @@ func TestVaultOutageTooLong(t *testing.T) {
 		}
 		v.refuses(g)
 
-		o.back()
+		o.back(v)
 		gatewaytest.Eventually(t, "recovery: "+o.name, isReady(g))
 		v.pays(g, 1)
 	}
 }
 
-// TestVaultDownAtStart: Caddy starts all the same, within a bounded time.
+// TestVaultDownAtStart: Caddy starts all the same, and soon.
 func TestVaultDownAtStart(t *testing.T) {
-	for _, tt := range []struct {
-		name string
-		away func(*vaulted) (back func())
-		took time.Duration
-	}{
-		{"stopped", func(v *vaulted) func() { v.Stop(); return v.Restart }, 5 * time.Second},
-		{"sealed", func(v *vaulted) func() { v.Seal(); return v.Unseal }, 5 * time.Second},
-		{"hanging", hang, 15 * time.Second},
+	for _, o := range []outage{
+		{"stopped", (*vaulted).Stop, (*vaulted).Restart},
+		{"sealed", (*vaulted).Seal, (*vaulted).Unseal},
 	} {
-		t.Run(tt.name, func(t *testing.T) {
+		t.Run(o.name, func(t *testing.T) {
 			v := startVault(t)
 			secret := v.secret(v.tokenAuth(), quick)
-			back := tt.away(v)
+			o.away(v)
 			begun := time.Now()
 			g := v.gateway(secret)
-			if took := time.Since(begun); took > tt.took {
+			if took := time.Since(begun); took > 5*time.Second {
 				t.Errorf("starting took %v", took)
 			}
 			v.refuses(g)
-			if logged(g, "there is no credential; refusing merchants until there is") != 1 {
-				t.Error("the log does not say once that there is no credential")
+			if logged(g, noCredential) == 0 {
+				t.Error("the log does not say that there is no credential")
 			}
-			back()
+			o.back(v)
 			gatewaytest.Eventually(t, "the credential", isReady(g))
 			v.pays(g, 1)
 		})
 	}
 }
 
+const noCredential = "there is no credential; refusing merchants until there is"
+
+// TestVaultHangs: a configuration with a new source does not wait for it for
+// ever.
+func TestVaultHangs(t *testing.T) {
+	v := startVault(t)
+	auth := v.tokenAuth()
+	g := v.gateway(v.secret(auth, quick))
+	back := hang(v)
+	begun := time.Now()
+	if err := g.Load(gatewaytest.Options{Secret: v.secret(auth, "refresh 300ms")}); err != nil {
+		t.Fatal(err)
+	}
+	if took := time.Since(begun); took > 15*time.Second {
+		t.Errorf("the reload took %v", took)
+	}
+	v.refuses(g)
+	if logged(g, noCredential) != 1 {
+		t.Error("the log does not say once that there is no credential")
+	}
+	back()
+	gatewaytest.Eventually(t, "the credential", isReady(g))
+	v.pays(g, 1)
+}
+
 // hang puts something in Vault's place that takes connections and is silent.
-func hang(v *vaulted) func() {
+func hang(v *vaulted) (back func()) {
 	v.t.Helper()
 	u, err := url.Parse(v.Address)
 	if err != nil {
@@ -200,8 +222,8 @@ func TestReloadWhileVaultIsDown(t *testing.T) {
 	v := startVault(t)
 	secret := v.secret(v.appRoleAuth(), quick)
 	g := v.gateway(secret)
-	for _, o := range v.outages() {
-		o.away()
+	for _, o := range outages {
+		o.away(v)
 		for i, change := range []gatewaytest.Options{
 			{Secret: secret},
 			{Secret: secret, Upstream: "timeout 30s", Shop: "strip_credentials"},
@@ -214,7 +236,7 @@ func TestReloadWhileVaultIsDown(t *testing.T) {
 			}
 			v.pays(g, 1)
 		}
-		o.back()
+		o.back(v)
 	}
 	g.Simulator.SetCredentials(account(1), account(2))
 	v.put(2)

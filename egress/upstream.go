@@ -82,7 +82,7 @@ func (u *upstream) checkTLS(cfg Config) error {
 	case len(cfg.Pins) > 0 || cfg.RootCAs != nil:
 		return errors.New("pins and CAs need https")
 	case !loopback && !cfg.InsecureHTTP:
-		return errors.New("plain http would send the key readable: use https, or say that it is wanted")
+		return errors.New("plain http would send the key readable: use https, or allow it with insecure_http")
 	}
 	return nil
 }

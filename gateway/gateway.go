@@ -49,6 +49,7 @@ type Request struct {
 	Caller whitelist.Caller
 	Method string
 	Target string // the request target, byte for byte
+	Early  bool   // came before the TLS handshake was complete: neither the source nor that it comes once is certain
 	Header http.Header
 	Body   io.Reader
 }

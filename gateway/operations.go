@@ -46,6 +46,9 @@ func (g *Gateway) Operations(ctx context.Context, r Request) Answer {
 }
 
 func (g *Gateway) operations(x *exchange, r Request) (Answer, *Problem) {
+	if problem := refuseEarly(x, r); problem != nil {
+		return Answer{}, problem
+	}
 	merchant, problem := g.decide(&x.record, whitelist.Args{Caller: r.Caller})
 	if problem != nil {
 		return Answer{}, problem

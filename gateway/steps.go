@@ -22,6 +22,9 @@ import (
 // identify finds out who calls, from where, and what for. Nothing of the body
 // has been read yet.
 func (g *Gateway) identify(x *exchange, r Request) *Problem {
+	if problem := refuseEarly(x, r); problem != nil {
+		return problem
+	}
 	name, targetErr := whitelist.ParseTarget(r.Target)
 	operation, known := g.Catalogue.Lookup(name)
 	args := whitelist.Args{Caller: r.Caller}
@@ -44,6 +47,16 @@ func (g *Gateway) identify(x *exchange, r Request) *Problem {
 	}
 	x.merchant, x.operation = merchant, operation
 	return nil
+}
+
+// refuseEarly keeps early data from being believed. A client repeats it by
+// itself once the handshake is complete (RFC 8470, section 5.2).
+func refuseEarly(x *exchange, r Request) *Problem {
+	if !r.Early {
+		return nil
+	}
+	x.record.Rule = "early data"
+	return &Problem{Code: TooEarly, Detail: "send it again when the TLS handshake is complete"}
 }
 
 // decide asks the whitelist and notes its decision.
