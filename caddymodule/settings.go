@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"crypto/x509"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -231,16 +230,13 @@ func parseLocalAddress(s string) (netip.Addr, error) {
 	return addr.Unmap(), nil
 }
 
-// pinPrefix is how a pin is written, as in RFC 7469.
-const pinPrefix = "sha256/"
 
-func parsePin(s string) (pin [32]byte, err error) {
-	encoded, ok := strings.CutPrefix(s, pinPrefix)
-	raw, err := base64.StdEncoding.Strict().DecodeString(encoded)
-	if !ok || err != nil || len(raw) != len(pin) {
-		return pin, fmt.Errorf("%q is not %s and 44 characters of base64; `caddy nowpay check` shows the keys that the provider uses", s, pinPrefix)
+func parsePin(s string) ([32]byte, error) {
+	pin, err := egress.ParsePin(s)
+	if err != nil {
+		return pin, fmt.Errorf("%w; `caddy nowpay check` shows the keys that the provider uses", err)
 	}
-	return [32]byte(raw), nil
+	return pin, nil
 }
 
 func readCertificates(file string) (*x509.CertPool, error) {
