@@ -34,7 +34,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	if err := metrics.register(ctx.GetMetricsRegistry()); err != nil {
-		return fmt.Errorf("registering metrics: %w", err)
+		return err
 	}
 	a.rt = newRuntime(ctx.Slogger())
 	if a.rt.egress, err = egress.New(settings.egress); err != nil {

@@ -205,7 +205,7 @@ func guestModule(into *json.RawMessage, namespace, inlineKey string) word {
 		}
 		module, err := caddyfile.UnmarshalModule(d, id)
 		if err != nil {
-			return err
+			return err //nolint:wrapcheck // it names file and line already
 		}
 		*into = caddyconfig.JSONModuleObject(module, inlineKey, name, nil)
 		return nil

@@ -80,8 +80,10 @@ func newToken(w io.Writer, random io.Reader) error {
 	}
 	token := tokenPrefix + base64.RawURLEncoding.EncodeToString(raw[:])
 	hash := whitelist.HashToken(token)
-	_, err := fmt.Fprintf(w, "for the merchant app:  Authorization: Bearer %s\nfor the Caddyfile:     token sha256:%s\n", token, hex.EncodeToString(hash[:]))
-	return err
+	if _, err := fmt.Fprintf(w, "for the merchant app:  Authorization: Bearer %s\nfor the Caddyfile:     token sha256:%s\n", token, hex.EncodeToString(hash[:])); err != nil {
+		return fmt.Errorf("printing the token: %w", err)
+	}
+	return nil
 }
 
 func healthCommand() *cobra.Command {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -74,8 +75,11 @@ func explain(w io.Writer, stdin io.Reader, app *App, flags explainFlags) error {
 	}
 	record, problem := gateway.New(config).Explain(request)
 	for _, line := range [][2]string{
-		{"merchant", record.Merchant}, {"source", record.Source.String()}, {"operation", record.Operation},
-		{"request ID", record.RequestID}, {"rule", record.Rule},
+		{"merchant", record.Merchant},
+		{"source", record.Source.String()},
+		{"operation", record.Operation},
+		{"request ID", record.RequestID},
+		{"rule", record.Rule},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(w, "%-11s %s\n", line[0], line[1])
@@ -110,8 +114,10 @@ func (f explainFlags) request(stdin io.Reader, policy *whitelist.Policy) (gatewa
 		request.Caller.Token = rand.Text()
 		policy, err = withToken(policy, f.merchant, request.Caller.Token)
 	case f.tokenStdin:
-		var token []byte
-		token, err = io.ReadAll(io.LimitReader(stdin, 4096))
+		token, err := io.ReadAll(io.LimitReader(stdin, 4096))
+		if err != nil {
+			return gateway.Request{}, nil, fmt.Errorf("reading the token: %w", err)
+		}
 		request.Caller.Token = string(bytes.TrimSpace(token))
 	}
 	return request, policy, err
@@ -120,13 +126,13 @@ func (f explainFlags) request(stdin io.Reader, policy *whitelist.Policy) (gatewa
 // withToken is the policy with one more token for a merchant.
 func withToken(policy *whitelist.Policy, name, token string) (*whitelist.Policy, error) {
 	found := false
-	var merchants []whitelist.Merchant
+	merchants := make([]whitelist.Merchant, 0, len(policy.Merchants()))
 	for _, merchant := range policy.Merchants() {
 		merchants = append(merchants, *merchant)
 		if merchant.Name == name {
 			found = true
 			last := &merchants[len(merchants)-1]
-			last.Tokens = append(last.Tokens[:len(last.Tokens):len(last.Tokens)], whitelist.HashToken(token))
+			last.Tokens = append(slices.Clip(last.Tokens), whitelist.HashToken(token))
 		}
 	}
 	if !found {

@@ -88,7 +88,7 @@ func FuzzUnmarshalCaddyfile(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, input string) {
 		app := new(App)
-		if err := app.UnmarshalCaddyfile(caddyfile.NewTestDispenser("nowpay "+input)); err != nil {
+		if err := app.UnmarshalCaddyfile(caddyfile.NewTestDispenser("nowpay " + input)); err != nil {
 			if !strings.Contains(err.Error(), ", at Testfile:") {
 				t.Errorf("error without a place: %v", err)
 			}

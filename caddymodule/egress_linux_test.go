@@ -181,7 +181,7 @@ func TestEgressAddressComesAndGoes(t *testing.T) {
 	}
 	succeeds := func() {
 		t.Helper()
-		if response := pay(); response.Header.Get("Nowpay-Gateway-Outcome") != "success" {
+		if response := pay(); response.Header.Get("Nowpay-Gateway-Outcome") != "success" { //nolint:bodyclose // pay closes it
 			t.Fatalf("payment: %s %v", response.Status, response.Header)
 		}
 	}
@@ -203,7 +203,7 @@ func TestEgressAddressComesAndGoes(t *testing.T) {
 		}
 		before = len(reached())
 		for range 3 {
-			response := pay()
+			response := pay() //nolint:bodyclose // pay closes it
 			if response.StatusCode != http.StatusServiceUnavailable || response.Header.Get("Nowpay-Gateway-Error") != "egress-unavailable" {
 				t.Errorf("payment without the address: %s %v", response.Status, response.Header)
 			}

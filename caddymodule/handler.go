@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/netip"
 	"strconv"
@@ -122,9 +123,7 @@ func (b *timedBody) Read(p []byte) (int, error) {
 // the exchange is over and recorded.
 func write(w http.ResponseWriter, answer gateway.Answer) error {
 	header := w.Header()
-	for name, values := range answer.Header {
-		header[name] = values
-	}
+	maps.Copy(header, answer.Header)
 	header.Set("Content-Length", strconv.Itoa(len(answer.Body)))
 	header.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(answer.Status)

@@ -226,8 +226,7 @@ func TestFailedStart(t *testing.T) {
 // TestValidate checks a configuration without reaching anything it names.
 func TestValidate(t *testing.T) {
 	gatewaytest.VerifyNoLeaks(t)
-	var trap net.ListenConfig
-	listener, err := trap.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,10 +240,12 @@ func TestValidate(t *testing.T) {
 	}()
 	g := gatewaytest.Start(t, gatewaytest.Options{})
 	requests, records := len(g.Simulator.Requests()), len(g.Records())
+	token := filepath.Join(t.TempDir(), "token") // so that it could log in
+	copyFile(t, token, g.SecretFile)
 	config, err := g.Adapt(gatewaytest.Options{
 		Secret: `secret vault {
 			address http://` + listener.Addr().String() + `
-			auth token /nonexistent/token
+			auth token ` + token + `
 			path secret/nowpay
 		}`,
 		Nowpay: second,

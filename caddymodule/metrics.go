@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -68,7 +69,7 @@ func (m *metricSet) register(registry prometheus.Registerer) error {
 	for _, collector := range m.collectors {
 		var already prometheus.AlreadyRegisteredError
 		if err := registry.Register(collector); err != nil && !errors.As(err, &already) {
-			return err
+			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}
 	return nil

@@ -385,16 +385,16 @@ func TestEveryOperation(t *testing.T) {
 		"recharge/heavyrefresh": `{"operatorid":"1","number":"123456"}`,
 		"recharge/dorecharge":   `{"number":"9876543210","operatorid":"1","amount":"10","yourreqid":"r-1"}`,
 		"bank/register":         `{"snumber":"9876543210","sname":"Asha","spincode":"110001","semail":"asha@example.com"}`,
-		"bank/account_transfer": `{"snumber":"9876543210","beneficiaryid":"1","remitterid":"2","amount":"10.5","yourrequestid":"t-1","transferMode":"NEFT"}`,
+		"bank/account_transfer": `{"snumber":"9876543210","beneficiaryid":"1","remitterid":"2","amount":"10.5","yourrequestid":"t1","transferMode":"NEFT"}`,
 		"bank/payout":           gatewaytest.Payout("p1", "12.30"),
-		"bank/upi_verify":       `{"beneficiaryVPA":"asha@bank","yourrequestid":"u-1"}`,
-		"bank/wallet_verify":    `{"beneficiaryPhoneNo":"9876543210","transferMode":"PAYTM","yourrequestid":"w-1"}`,
-		"bank/wallet_transfer":  `{"beneficiaryPhoneNo":"9876543210","amount":"1","yourrequestid":"l-1","transferMode":"AMAZON"}`,
-		"pan/managepsa":         `{"psaphonenumber":"9876543210","psaname":"Asha","yourrequestid":"e-1","psaemailid":"a@example.com","panno":"AAAAA0000A","shopname":"Shop","location":"Pune","state":"27","pin":"411001"}`,
-		"pan/managecoupon":      `{"psaid":"PSA1","type":"0","qty":"1","yourrequestid":"c-1"}`,
+		"bank/upi_verify":       `{"beneficiaryVPA":"asha@bank","yourrequestid":"u1"}`,
+		"bank/wallet_verify":    `{"beneficiaryPhoneNo":"9876543210","transferMode":"PAYTM","yourrequestid":"w1"}`,
+		"bank/wallet_transfer":  `{"beneficiaryPhoneNo":"9876543210","amount":"1","yourrequestid":"l1","transferMode":"AMAZON"}`,
+		"pan/managepsa":         `{"psaphonenumber":"9876543210","psaname":"Asha","yourrequestid":"e1","psaemailid":"a@example.com","panno":"AAAAA0000A","shopname":"Shop","location":"Pune","state":"27","pin":"411001"}`,
+		"pan/managecoupon":      `{"psaid":"PSA1","type":"0","qty":"1","yourrequestid":"c1"}`,
 		"aeps/aeps_auth":        `{"mobilenumber":"9876543210","aepsid":"A1","channel":"1"}`,
-		"aeps/be":               "mobilenumber=9876543210&uid=999999990019&yourrequestid=b-1&PidData=%3CPid%2F%3E",
-		"aeps/ms":               "mobilenumber=9876543210&uid=999999990019&yourrequestid=m-1",
+		"aeps/be":               "mobilenumber=9876543210&uid=999999990019&yourrequestid=b1&PidData=%3CPid%2F%3E",
+		"aeps/ms":               "mobilenumber=9876543210&uid=999999990019&yourrequestid=m1",
 	}
 	try := func(operation, body string) {
 		t.Helper()
@@ -428,7 +428,7 @@ func TestEveryOperation(t *testing.T) {
 	for operation, body := range bodies {
 		try(operation, body)
 	}
-	coupons := g.Simulator.Ledger().Find("c-1")
+	coupons := g.Simulator.Ledger().Find("c1")
 	if len(coupons) != 1 {
 		t.Fatalf("coupon purchases: %v", coupons)
 	}
@@ -470,6 +470,9 @@ func TestNeverFailedByMistake(t *testing.T) {
 
 // checkNotFailedByMistake holds an answer against the provider's books.
 func checkNotFailedByMistake(t *testing.T, answer gatewaytest.Answer, booked []simulator.Entry) {
+	if answer.Problem() == "not-sent" && len(booked) == 0 {
+		return // a machine so busy that not even the connection was there in time
+	}
 	var said struct {
 		Success json.Number `json:"success"`
 	}

@@ -191,7 +191,7 @@ func (r refusal) checkAnswer(t *testing.T, answer gatewaytest.Answer) {
 			t.Errorf("problem without %s: %s", name, answer.Body)
 		}
 	}
-	if problem["field"] != nil && problem["field"] != r.field || !strings.Contains(fmt.Sprint(problem["detail"]), r.field) {
+	if field, _ := problem["field"].(string); field != r.field || !strings.Contains(fmt.Sprint(problem["detail"]), r.field) {
 		t.Errorf("problem %s does not name the field %q", answer.Body, r.field)
 	}
 	for _, secret := range []string{r.hidden, gatewaytest.Key, gatewaytest.ShopToken} {
@@ -365,8 +365,13 @@ func TestRefusedForwarding(t *testing.T) {
 			{name: "caller that is no proxy", call: from(gatewaytest.ShopToken, "127.0.0.1"), from: branchIP, first: from(branchToken), code: "source-not-allowed"},
 		})
 		for _, forwarded := range [][]string{
-			{branchIP}, {"::ffff:" + branchIP}, {branchIP + ":4711"}, {"203.0.113.9, " + branchIP}, {"203.0.113.9", branchIP},
-			{"203.0.113.9, " + branchIP + ", 127.0.0.7, 127.0.0.1"}, {"unknown, " + branchIP + ",127.0.0.7"},
+			{branchIP},
+			{"::ffff:" + branchIP},
+			{branchIP + ":4711"},
+			{"203.0.113.9, " + branchIP},
+			{"203.0.113.9", branchIP},
+			{"203.0.113.9, " + branchIP + ", 127.0.0.7, 127.0.0.1"},
+			{"unknown, " + branchIP + ",127.0.0.7"},
 		} {
 			pass(t, g, fmt.Sprint(forwarded), from(branchToken, forwarded...))
 			if source := g.LastRecord()["source"]; source != branchIP {

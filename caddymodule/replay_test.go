@@ -34,8 +34,8 @@ func replays(t *testing.T, run func(t *testing.T, providerTLS bool, header http.
 	}
 }
 
-// remote is the connection that a request came over, and where it met what.
-func remotes(g *gatewaytest.Gateway, id string) []simulator.Request {
+// sentFor are the requests of one id that reached the provider.
+func sentFor(g *gatewaytest.Gateway, id string) []simulator.Request {
 	return slices.DeleteFunc(g.Simulator.Requests(), func(r simulator.Request) bool { return r.RequestID != id })
 }
 
@@ -50,7 +50,7 @@ func TestReplayTrap(t *testing.T) {
 		}
 		second := g.Must(call{Header: header, Body: gatewaytest.Payout("second", "12.30")})
 		checkSentOnce(t, g, second, "second")
-		if a, b := remotes(g, "first"), remotes(g, "second"); len(a) != 1 || len(b) != 1 || a[0].Remote != b[0].Remote {
+		if a, b := sentFor(g, "first"), sentFor(g, "second"); len(a) != 1 || len(b) != 1 || a[0].Remote != b[0].Remote {
 			t.Fatalf("the connection was not kept: %v, %v", a, b)
 		}
 		// And the next one has a connection of its own.
@@ -67,7 +67,7 @@ func checkSentOnce(t *testing.T, g *gatewaytest.Gateway, answer gatewaytest.Answ
 	if n := g.Simulator.Ledger().Executions[id]; n != 1 {
 		t.Errorf("executions: %d, want 1", n)
 	}
-	if n := len(remotes(g, id)); n != 1 {
+	if n := len(sentFor(g, id)); n != 1 {
 		t.Errorf("requests that reached the provider: %d, want 1", n)
 	}
 	if answer.Outcome() != "unknown" {
@@ -182,12 +182,12 @@ func TestIdleConnectionCloses(t *testing.T) {
 		for i := range 3 {
 			id := fmt.Sprintf("idle%d", i)
 			answer := g.Must(call{Header: header, Body: gatewaytest.Payout(id, "12.30")})
-			if answer.Outcome() != "success" || g.Simulator.Ledger().Executions[id] != 1 || len(remotes(g, id)) != 1 {
+			if answer.Outcome() != "success" || g.Simulator.Ledger().Executions[id] != 1 || len(sentFor(g, id)) != 1 {
 				t.Fatalf("payout %s: %s %s, executed %d times", id, answer.Outcome(), answer.Body, g.Simulator.Ledger().Executions[id])
 			}
 			select {
 			case conn := <-closed:
-				if want := remotes(g, id)[0].Remote.String(); conn != want {
+				if want := sentFor(g, id)[0].Remote.String(); conn != want {
 					t.Fatalf("the provider closed %s, not %s", conn, want)
 				}
 			case <-time.After(30 * time.Second):

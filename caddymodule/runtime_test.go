@@ -354,7 +354,7 @@ func TestStartIsBounded(t *testing.T) {
 		if app.rt.egress, err = egress.New(egress.Config{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:9"}}); err != nil {
 			t.Fatal(err)
 		}
-		defer app.Cleanup()
+		defer func() { _ = app.Cleanup() }() // never fails
 		begun := time.Now()
 		if err := app.Start(); err != nil {
 			t.Errorf("start: %v", err)

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"path/filepath"
 
@@ -87,8 +88,10 @@ func (f *FileSecret) Provision(caddy.Context) error {
 		return errors.New("no path: write `secret file <path>`")
 	}
 	var err error
-	f.path, err = filepath.Abs(path)
-	return err
+	if f.path, err = filepath.Abs(path); err != nil {
+		return fmt.Errorf("making the path absolute: %w", err)
+	}
+	return nil
 }
 
 // Key implements [SecretProvider].

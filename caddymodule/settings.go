@@ -215,11 +215,10 @@ func parsePattern(catalogue *nowpay.Catalogue, s string) (whitelist.Pattern, err
 // password in it.
 func parseURL(s string) (*url.URL, error) {
 	u, err := url.Parse(s)
-	var parseErr *url.Error
-	if errors.As(err, &parseErr) {
+	if parseErr, ok := errors.AsType[*url.Error](err); ok {
 		return nil, parseErr.Err
 	}
-	return u, err
+	return u, err //nolint:wrapcheck // it is always the one above, or none
 }
 
 func parseLocalAddress(s string) (netip.Addr, error) {
@@ -229,7 +228,6 @@ func parseLocalAddress(s string) (netip.Addr, error) {
 	}
 	return addr.Unmap(), nil
 }
-
 
 func parsePin(s string) ([32]byte, error) {
 	pin, err := egress.ParsePin(s)

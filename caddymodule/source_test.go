@@ -2,11 +2,11 @@ package caddymodule
 
 import (
 	"context"
+	"log/slog"
 	"net/http/httptest"
 	"testing"
 
 	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
-	"log/slog"
 )
 
 // TestSource has the peers that a test on this machine cannot be.

@@ -80,7 +80,7 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s: %d %s", code, answer.Status, answer.Body)
 		}
 		header := answer.Header
-		retry, challenge := header.Get("Retry-After") != "", header.Get("Www-Authenticate") != ""
+		retry, challenge := header.Get("Retry-After") != "", header.Get("WWW-Authenticate") != ""
 		if header.Get("Content-Type") != "application/problem+json" || header.Get("Nowpay-Gateway-Error") != string(code) ||
 			retry != (status == 503) || challenge != (status == 401) || header.Get("Allow") != "POST" {
 			t.Errorf("%s: header %v", code, header)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -151,12 +152,9 @@ func (r *Record) outcomeAttrs() []slog.Attr {
 // level makes what needs a person's eye stand out: a refusal by the provider
 // (key, address, balance or a missing field), an unknown outcome, a failed check.
 func (r *Record) level() slog.Level {
-	for _, finding := range r.Findings {
-		if finding == integrity.KeyLeak {
-			return slog.LevelError
-		}
-	}
 	switch {
+	case slices.Contains(r.Findings, integrity.KeyLeak):
+		return slog.LevelError
 	case len(r.Findings) > 0, r.Outcome == nowpay.Unknown, r.Outcome == nowpay.Refused, r.Outcome == nowpay.Unsent:
 		return slog.LevelWarn
 	default:

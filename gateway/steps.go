@@ -111,8 +111,7 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 	x.body = body
 	x.record.noteBody(x.operation, body)
 	if err := x.operation.CheckFields(body); err != nil {
-		var field *nowpay.FieldError
-		if errors.As(err, &field) {
+		if field, ok := errors.AsType[*nowpay.FieldError](err); ok {
 			return &Problem{Code: InvalidField, Detail: field.Error(), Field: field.Field}
 		}
 		return &Problem{Code: InvalidField}

@@ -109,7 +109,7 @@ const (
 )
 
 // wire says of each kind what a payout meets: on the wire, and in the books.
-var wire = map[simulator.Kind]struct { //nolint:gochecknoglobals // a table, never changed
+var wire = map[simulator.Kind]struct {
 	books int
 	check func(*testing.T, seen)
 }{

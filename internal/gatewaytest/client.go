@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptrace"
@@ -95,7 +96,7 @@ func (g *Gateway) DoContext(ctx context.Context, client *http.Client, base strin
 	if err != nil {
 		return Answer{}, err
 	}
-	if answer.Response, err = client.Do(request); err != nil {
+	if answer.Response, err = client.Do(request); err != nil { //nolint:bodyclose // closed below
 		return Answer{}, err
 	}
 	defer answer.Response.Body.Close()
@@ -136,9 +137,7 @@ func newRequest(ctx context.Context, base string, c Call) (*http.Request, error)
 	default:
 		request.Header.Set("Authorization", "Bearer "+c.Token)
 	}
-	for name, values := range c.Header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, c.Header)
 	return request, nil
 }
 

@@ -48,7 +48,7 @@ func demo(ctx context.Context, w io.Writer, once bool) error {
 	defer os.RemoveAll(folder)
 
 	account := newCredential()
-	sim, err := startProvider(simulator.Config{
+	sim, err := startProvider(ctx, simulator.Config{
 		Username: account.Username, Key: account.Key,
 		AllowedIPs: []netip.Prefix{netip.MustParsePrefix(egressAddress + "/32")},
 		Now:        time.Now, Seed: 1,

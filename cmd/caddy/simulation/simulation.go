@@ -17,6 +17,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 
@@ -83,22 +84,22 @@ func (c credential) save(path string) error {
 type provider struct {
 	*simulator.Simulator
 	servers []*http.Server
-	done    chan error
+	serving sync.WaitGroup
 }
 
 // startProvider serves a simulated Nowpay, and its control API if control is
 // not empty.
-func startProvider(config simulator.Config, address, control string) (*provider, error) {
+func startProvider(ctx context.Context, config simulator.Config, address, control string) (*provider, error) {
 	sim, err := simulator.New(config)
 	if err != nil {
 		return nil, fmt.Errorf("making the simulator: %w", err)
 	}
-	p := &provider{Simulator: sim, done: make(chan error, 2)}
-	if err := p.serve(address, sim.Handler()); err != nil {
+	p := &provider{Simulator: sim}
+	if err := p.serve(ctx, address, sim.Handler()); err != nil {
 		return nil, err
 	}
 	if control != "" {
-		if err := p.serve(control, sim.Control()); err != nil {
+		if err := p.serve(ctx, control, sim.Control()); err != nil {
 			p.stop()
 			return nil, err
 		}
@@ -106,14 +107,15 @@ func startProvider(config simulator.Config, address, control string) (*provider,
 	return p, nil
 }
 
-func (p *provider) serve(address string, handler http.Handler) error {
-	listener, err := net.Listen("tcp", address)
+func (p *provider) serve(ctx context.Context, address string, handler http.Handler) error {
+	var config net.ListenConfig
+	listener, err := config.Listen(ctx, "tcp", address)
 	if err != nil {
 		return fmt.Errorf("opening the simulator's address (macOS needs `ifconfig lo0 alias` for each 127.0.0.x): %w", err)
 	}
 	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second}
 	p.servers = append(p.servers, server)
-	go func() { p.done <- server.Serve(listener) }()
+	p.serving.Go(func() { _ = server.Serve(listener) }) // ends when it is closed
 	return nil
 }
 
@@ -121,9 +123,9 @@ func (p *provider) serve(address string, handler http.Handler) error {
 func (p *provider) stop() {
 	p.Close()
 	for _, server := range p.servers {
-		_ = server.Close()
-		<-p.done
+		_ = server.Close() // whose error would be that of closing the listener
 	}
+	p.serving.Wait()
 }
 
 func simulateCommand() *cobra.Command {
@@ -166,7 +168,7 @@ it does not exist, so that the gateway can be given the same file.`,
 func simulate(ctx context.Context, w io.Writer, config simulator.Config, listen, control, secretFile string) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	p, err := startProvider(config, listen, control)
+	p, err := startProvider(ctx, config, listen, control)
 	if err != nil {
 		return err
 	}

@@ -109,7 +109,7 @@ func tell(ctx context.Context, w io.Writer, sim *provider, account credential, l
 	var answers bytes.Buffer
 	for i, s := range story {
 		before := len(sim.Requests())
-		answer, body, err := s.play(ctx)
+		answer, body, err := s.play(ctx) //nolint:bodyclose // play closes it
 		answers.Write(body)
 		fmt.Fprintf(w, "\n%2d  %s\n", i+1, s.title)
 		if err != nil {
