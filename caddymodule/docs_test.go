@@ -115,9 +115,9 @@ func TestDocumentedCaddyfiles(t *testing.T) {
 	}
 }
 
-// TestProductionCaddyfile runs README.md's with a Vault and a provider that are
-// processes of their own. Only addresses, and what depends on the parties, are
-// changed.
+// TestProductionCaddyfile runs README.md's with a real Vault and a provider that
+// speaks TLS, each outside of its process. Only addresses, and what depends on
+// the parties, are changed.
 func TestProductionCaddyfile(t *testing.T) {
 	var text string
 	for _, block := range fenced(read(t, "README.md")) {

@@ -228,6 +228,7 @@ func (c *Client) roundTrip(ctx context.Context, conn *conn, wire []byte) (resp *
 	}
 	interrupted := stop()
 	if err != nil {
+		conn.abort()
 		return nil, sent, err
 	}
 	reusable = reusable && !interrupted && conn.quiet()

@@ -112,6 +112,16 @@ func (c *conn) quiet() bool {
 // a peer that does not read.
 func (c *conn) close() { _ = c.socket.Close() }
 
+// abort closes the socket and throws away what the peer has not yet
+// acknowledged. Otherwise the system would go on delivering a request that the
+// exchange has given up: minutes later, once the way is open again.
+func (c *conn) abort() {
+	if tcp, ok := c.socket.Conn.(*net.TCPConn); ok {
+		_ = tcp.SetLinger(0) // fails only if closed
+	}
+	c.close()
+}
+
 // past is a deadline that has always gone by.
 func past() time.Time { return time.Unix(1, 0) }
 

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -170,6 +171,26 @@ func TestInNamespace(t *testing.T) {
 			t.Errorf("%d connections from before the loss are kept", n)
 		}
 		leave(t, first)
+	})
+
+	t.Run("given up while the address is away", func(t *testing.T) {
+		p, c := prepare(t, answering(answer("{}")), func(cfg *egress.Config) {
+			cfg.LocalAddresses, cfg.WatchInterval, cfg.Timeout = addrs(first), time.Hour, 500*time.Millisecond
+		})
+		arrive(t, first)
+		postsFrom(t, p, c, first)
+		leave(t, first)
+		_, err := c.Do(t.Context(), request()) // over the kept connection, whose loss nobody has noticed
+		checkError(t, err, true, egress.ErrTimeout)
+		// What is not delivered yet must not be delivered later.
+		sockets, err := os.ReadFile("/proc/thread-self/net/tcp")
+		if err != nil {
+			t.Fatal(err)
+		}
+		port, _ := strconv.Atoi(p.URL("").Port())
+		if provider := fmt.Sprintf(" 01004D0A:%04X ", port); strings.Contains(string(sockets), provider) {
+			t.Errorf("there is a socket that goes on to send: %s", sockets)
+		}
 	})
 
 	t.Run("order of preference", func(t *testing.T) {
