@@ -30,10 +30,9 @@ type Record struct {
 	Merchant  string     // "" if the caller was not identified
 	Source    netip.Addr // unmapped, without a zone; invalid if it could not be relied on
 	Operation string     // "" if there is no such operation
-	Allowed   bool
-	Rule      string // the rule that decided
-	Reason    string // why not, as a problem code; "" if allowed
-	Problem   Code   // what the merchant was refused with; "" if the provider's answer was passed on
+	Rule      string     // the rule that decided
+	Reason    string     // why not, as a problem code; "" if allowed
+	Problem   Code       // what the merchant was refused with; "" if the provider's answer was passed on
 
 	// What was asked for; set once the body was read.
 	RequestID string
@@ -56,7 +55,7 @@ type Record struct {
 
 // note takes over what the whitelist decided.
 func (r *Record) note(d whitelist.Decision) {
-	r.Allowed, r.Rule, r.Reason = d.Allowed, d.Rule, string(d.Reason)
+	r.Rule, r.Reason = d.Rule, string(d.Reason)
 	if d.Merchant != nil {
 		r.Merchant = d.Merchant.Name
 	}
@@ -111,7 +110,7 @@ func (r *Record) log(ctx context.Context, logger *slog.Logger) {
 		slog.String("merchant", r.Merchant),
 		slog.String("source", addressText(r.Source)),
 		slog.String("operation", r.Operation),
-		slog.Bool("allowed", r.Allowed),
+		slog.Bool("allowed", r.admitted()),
 		slog.String("rule", r.Rule),
 		slog.String("reason", r.Reason),
 		slog.String("problem", string(r.Problem)),
@@ -134,6 +133,10 @@ func (r *Record) log(ctx context.Context, logger *slog.Logger) {
 	}
 	logger.LogAttrs(ctx, level, "exchange", attrs...)
 }
+
+// admitted reports whether the request passed all that is asked of it before
+// something is signed: the whitelist, and the reading of its body.
+func (r *Record) admitted() bool { return r.Problem == "" || r.Outcome != "" }
 
 // outcomeAttrs are the attributes of an exchange that came as far as signing.
 func (r *Record) outcomeAttrs() []slog.Attr {

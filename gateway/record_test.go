@@ -106,7 +106,7 @@ func TestDocumentedFieldsAreMasked(t *testing.T) {
 func TestRecordLine(t *testing.T) {
 	full := Record{
 		ID: "01EXCHANGE", Duration: 3 * time.Millisecond, Merchant: "shop", Source: netip.MustParseAddr("192.0.2.7"),
-		Operation: "bank/payout", Allowed: true, Rule: "merchant shop: allow bank/*", RequestID: "1001", Amount: 150,
+		Operation: "bank/payout", Rule: "merchant shop: allow bank/*", RequestID: "1001", Amount: 150,
 		Fields: []slog.Attr{slog.String("name", "***")}, CredentialVersion: 7, EgressAddress: netip.MustParseAddr("198.51.100.7"),
 		ProviderStatus: 200, ProviderDuration: 2 * time.Millisecond, ProviderID: "n", Outcome: nowpay.Success, Integrity: "verified",
 	}
