@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -153,31 +154,26 @@ func (c *connections) count(server *http.Server) {
 	}
 }
 
-// begin sends a call and returns at once. The function that it returns waits
-// for the answer.
-func begin(t *testing.T, g *gatewaytest.Gateway, protocol string, c gatewaytest.Call) (end func() gatewaytest.Answer) {
+// begin sends a call on a connection of its own and returns at once. The
+// function that it returns waits for the answer.
+func begin(ctx context.Context, t *testing.T, g *gatewaytest.Gateway, protocol string, c gatewaytest.Call) (end func() (gatewaytest.Answer, error)) {
 	t.Helper()
 	base := g.URL
 	if protocol == "h2" {
 		base = g.TLSURL
 	}
 	client := g.Client(protocol)
-	type result struct {
-		gatewaytest.Answer
-		error
-	}
-	done := make(chan result, 1)
+	var answer gatewaytest.Answer
+	var err error
+	done := make(chan struct{})
 	go func() {
-		answer, err := g.Do(client, base, c)
-		done <- result{answer, err}
+		defer close(done)
+		answer, err = g.DoContext(ctx, client, base, c)
+		client.CloseIdleConnections()
 	}()
-	return func() gatewaytest.Answer {
-		t.Helper()
-		r := <-done
-		if r.error != nil {
-			t.Fatalf("%s: %v", protocol, r.error)
-		}
-		return r.Answer
+	return func() (gatewaytest.Answer, error) {
+		<-done
+		return answer, err
 	}
 }
 

@@ -28,7 +28,7 @@ func TestReloadWithRequestsInFlight(t *testing.T) {
 			logA, logB := g.Log, filepath.Join(t.TempDir(), "b.log")
 
 			release := door.hold()
-			end := begin(t, g, protocol, gatewaytest.Call{Body: gatewaytest.Payout("slow", "1.50")})
+			end := begin(t.Context(), t, g, protocol, gatewaytest.Call{Body: gatewaytest.Payout("slow", "1.50")})
 			<-door.arrived
 			door.pass()
 			file := filepath.Join(t.TempDir(), "other.json")
@@ -44,8 +44,8 @@ func TestReloadWithRequestsInFlight(t *testing.T) {
 			}
 
 			release()
-			if answer := end(); answer.StatusCode != http.StatusOK || answer.Outcome() != "success" {
-				t.Errorf("the exchange ended with %d %s", answer.StatusCode, answer.Body)
+			if answer, err := end(); err != nil || answer.StatusCode != http.StatusOK || answer.Outcome() != "success" {
+				t.Errorf("the exchange ended with %v %s", err, answer.Body)
 			}
 			mustRun(t, 1, fileSource)
 			mustRun(t, 1, egressWatcher)

@@ -193,11 +193,14 @@ func TestEnterServing(t *testing.T) {
 	if got := old.enterServing(); got != old {
 		t.Errorf("a configuration that still lives gave a request away")
 	}
+	old.leave()
+	old.leave()
 	old.unserve()
 	old.close()
 	if got := old.enterServing(); got != next {
 		t.Errorf("a request that the reload overtook is served by %p, want the next configuration %p", got, next)
 	}
+	next.leave()
 	next.draining = true
 	if got := old.enterServing(); got != nil {
 		t.Errorf("a request got in at the end of the process")
@@ -234,9 +237,11 @@ func TestEntryWaitsForStart(t *testing.T) {
 				if name == "failed" {
 					want = before
 				}
-				if got := <-entered; got != want {
-					t.Errorf("served by %p, want %p", got, want)
+				got := <-entered
+				if got != want {
+					t.Fatalf("served by %p, want %p", got, want)
 				}
+				got.leave() // the metric counts for the whole process
 			})
 		})
 	}
