@@ -92,7 +92,7 @@ func startGateway(account credential, secretFile, logFile string) error {
 	if err != nil {
 		return fmt.Errorf("reading Caddyfile.example: %w", err)
 	}
-	if config, err = logTo(config, logFile); err != nil {
+	if config, err = asDemo(config, logFile); err != nil {
 		return err
 	}
 	if err := caddy.Load(config, true); err != nil {
@@ -119,17 +119,22 @@ The gateway's decisions: tail -f %s
 Ctrl-C ends the demo.
 `
 
-// logTo sends the log of an adapted configuration to a file, at debug level.
-func logTo(config []byte, file string) ([]byte, error) {
+// asDemo changes an adapted configuration in what has nothing to do with the
+// gateway: the log goes to a file, at debug level, and the configuration does
+// not take the place of one that was saved to be resumed.
+func asDemo(config []byte, logFile string) ([]byte, error) {
 	var whole map[string]any
 	if err := json.Unmarshal(config, &whole); err != nil {
 		return nil, fmt.Errorf("reading Caddyfile.example: %w", err)
 	}
 	whole["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{
 		"level":   "DEBUG",
-		"writer":  map[string]any{"output": "file", "filename": file},
+		"writer":  map[string]any{"output": "file", "filename": logFile},
 		"encoder": map[string]any{"format": "json"},
 	}}}
+	if admin, ok := whole["admin"].(map[string]any); ok {
+		admin["config"] = map[string]any{"persist": false}
+	}
 	raw, err := json.Marshal(whole)
 	if err != nil {
 		return nil, fmt.Errorf("writing the configuration: %w", err)
