@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
@@ -52,7 +53,9 @@ func newCanary(t *testing.T, key string, o gatewaytest.Options) *canary {
 	c.Gateway = gatewaytest.Start(t, o)
 	c.WriteSecret(gatewaytest.Username, key)
 	c.load(o)
-	c.client = c.said.through(c.Client("http/1.1"))
+	client := c.Client("http/1.1")
+	client.Transport.(*http.Transport).DisableKeepAlives = true // reloads close what is kept
+	c.client = c.said.through(client)
 	gatewaytest.Eventually(t, "the key to be there", func() bool { return c.pay().Outcome() == "success" })
 	return c
 }
@@ -122,6 +125,7 @@ func (c *canary) refusals() {
 		{Body: "{" + strings.Repeat(" ", 70_000) + "}"},
 		{Body: "a=b", Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}},
 		{Body: "key=" + url.QueryEscape(c.key), Path: "/api/aeps/be", Header: http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}},
+		{Body: gatewaytest.Payout("early", "1.50"), Header: http.Header{"Early-Data": {"1"}}},
 		{Method: http.MethodGet, Path: "/operations"},
 		{Method: http.MethodPost, Path: "/operations"},
 		{Method: http.MethodGet, Path: "/health/live", Token: "-"},
@@ -377,7 +381,7 @@ func (c *canary) mustHaveSeen(o gatewaytest.Options) {
 		gateway.Unauthenticated, gateway.SourceNotAllowed, gateway.OperationNotAllowed, gateway.UnknownOperation,
 		gateway.MethodNotAllowed, gateway.MalformedBody, gateway.CredentialInRequest, gateway.InvalidField,
 		gateway.AmountNotAllowed, gateway.BodyTooLarge, gateway.UnsupportedMediaType, gateway.NotSent,
-		gateway.CredentialUnavailable, gateway.EgressUnavailable, gateway.BadGateway, gateway.GatewayTimeout, gateway.NotFound,
+		gateway.CredentialUnavailable, gateway.EgressUnavailable, gateway.BadGateway, gateway.GatewayTimeout, gateway.NotFound, gateway.TooEarly,
 	} {
 		stripped := code == gateway.CredentialInRequest && strings.Contains(o.Shop, "strip_credentials")
 		if !c.problems[string(code)] && !stripped {
@@ -429,4 +433,64 @@ func TestCanarySearch(t *testing.T) {
 			t.Errorf("a key was found in %s", where)
 		}
 	}
+}
+
+// TestCanaryCommand searches what the command prints: the server with its log
+// on standard error, and those that work on a configuration.
+func TestCanaryCommand(t *testing.T) {
+	said := new(search)
+	g := gatewaytest.Start(t, gatewaytest.Options{Global: "debug", Site: "log"})
+	g.Caddyfile = strings.Replace(g.Caddyfile, "output file "+filepath.Join(filepath.Dir(g.SecretFile), "caddy.log"), "output stderr", 1)
+	p := asProcess(t, g)
+	client := said.through(g.Client("http/1.1"))
+	stillKey := fmt.Sprintf(`{"key":%q,`, gatewaytest.Key) + gatewaytest.Payout("old", "1.50")[1:]
+	bodies := []string{gatewaytest.Payout("fine", "1.50"), stillKey, stillKey[1:]}
+	for _, kind := range []simulator.Kind{simulator.KeyEcho, simulator.KeyEchoBase64, simulator.KeyEchoHeader, simulator.KeyEchoSplit, simulator.ResetAfterDebit} {
+		bodies = append(bodies, fmt.Sprintf(`{"note":"sim:%s",`, kind)+gatewaytest.Payout(fmt.Sprintf("p%d", len(bodies)), "1.50")[1:])
+	}
+	for _, body := range bodies {
+		if _, err := g.Do(client, g.URL, gatewaytest.Call{Body: body}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Chmod(g.SecretFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	gatewaytest.Eventually(t, "the open secret file to be refused", func() bool { return !isReady(g)() })
+	p.reload()
+	commands := func() {
+		file := filepath.Join(t.TempDir(), "Caddyfile")
+		if err := os.WriteFile(file, []byte(p.Caddyfile), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, args := range [][]string{
+			{"adapt", "--pretty", "--validate", "--config", file},
+			{"validate", "--config", file},
+			{"fmt", file},
+			{"nowpay", "check", "--config", file},
+			{"nowpay", "explain", "--config", file, "--merchant", "shop", "--from", "127.0.0.1", "--target", "/api/bank/payout"},
+		} {
+			r := command{args: args}.run(t)
+			if r.stdout+r.stderr == "" {
+				t.Errorf("caddy %v printed nothing", args)
+			}
+			said.add(fmt.Sprintf("what caddy %v printed", args[:2]), []byte(r.stdout), []byte(r.stderr))
+		}
+	}
+	commands() // with a secret file that is refused, and then with a good one
+	g.WriteSecret(gatewaytest.Username, gatewaytest.Key)
+	gatewaytest.Eventually(t, "the gateway to be ready again", isReady(g))
+	commands()
+	if code := p.signal(syscall.SIGTERM); code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+	log := p.logs.String()
+	said.add("standard error", []byte(log))
+	said.add("standard output", []byte(p.out.String()))
+	for _, text := range []string{`"msg":"exchange"`, `"findings":["key-leak"]`, "chmod 600", `"Authorization":["REDACTED"]`} {
+		if !strings.Contains(log, text) {
+			t.Errorf("standard error has no %s: %s", text, log)
+		}
+	}
+	said.mustBeSilent(t, map[string]string{"the key": gatewaytest.Key, "shop's token": gatewaytest.ShopToken})
 }

@@ -1,7 +1,6 @@
 package caddymodule
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -64,11 +63,10 @@ func newMetricSet() *metricSet {
 	return m
 }
 
-// register adds the collectors to a configuration's registry.
+// register adds the collectors to a configuration's registry, which is new.
 func (m *metricSet) register(registry prometheus.Registerer) error {
 	for _, collector := range m.collectors {
-		var already prometheus.AlreadyRegisteredError
-		if err := registry.Register(collector); err != nil && !errors.As(err, &already) {
+		if err := registry.Register(collector); err != nil {
 			return fmt.Errorf("registering metrics: %w", err)
 		}
 	}

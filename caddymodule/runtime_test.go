@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"net/url"
 	"strings"
@@ -282,6 +284,23 @@ func TestDrain(t *testing.T) {
 			t.Error("the process does not end though all exchanges are over")
 		}
 	})
+}
+
+// TestTooLate is what a merchant gets whose request comes when the process ends.
+func TestTooLate(t *testing.T) {
+	alone(t)
+	r := testRuntime(t)
+	r.serve()
+	r.drain()
+	handler := &Handler{app: &App{rt: r}}
+	answer := httptest.NewRecorder()
+	if err := handler.ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/api/bank/payout", nil), nil); err != nil {
+		t.Fatal(err)
+	}
+	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Nowpay-Gateway-Error") != string(gateway.NotSent) ||
+		answer.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
+	}
 }
 
 func TestFailedStartGoesBack(t *testing.T) {
