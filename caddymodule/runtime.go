@@ -162,7 +162,8 @@ func (r *runtime) leave() {
 }
 
 // drain refuses new exchanges and waits for those under way, of earlier
-// configurations too. Each of them is bounded by the upstream timeout.
+// configurations too. Each of them is bounded: by bodyTime, and then by the
+// upstream timeout.
 func (r *runtime) drain() {
 	r.mu.Lock()
 	r.draining = true
