@@ -160,9 +160,7 @@ func (o *output) String() string {
 // freeAddress is one of loopback that was free a moment ago.
 func freeAddress(t *testing.T) string {
 	t.Helper()
-	listener := listen(t, "127.0.0.1:0")
-	defer listener.Close()
-	return listener.Addr().String()
+	return "127.0.0.1:" + gatewaytest.FreePort(t)
 }
 
 func listen(t *testing.T, address string) net.Listener {

@@ -8,9 +8,11 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -166,19 +168,36 @@ func Eventually(tb testing.TB, what string, condition func() bool) {
 	tb.Fatalf("timed out waiting: %s", what)
 }
 
-// freePorts gives each name a port that was free a moment ago.
+// freePorts gives each name a port that was free a moment ago, for TCP and UDP.
+// They lie below those that systems give to outgoing connections, which would
+// otherwise take one of them before it is listened on.
 func freePorts(tb testing.TB, names ...string) map[string]string {
 	tb.Helper()
+	const lowest, highest, tries = 10_000, 30_000, 1000
 	ports := make(map[string]string, len(names))
-	for _, name := range names {
-		listener, err := net.Listen("tcp", ":0")
+	for range tries {
+		if len(ports) == len(names) {
+			return ports
+		}
+		port := strconv.Itoa(lowest + rand.IntN(highest-lowest))
+		stream, err := net.Listen("tcp", ":"+port)
 		if err != nil {
-			tb.Fatal(err)
+			continue
 		}
-		defer listener.Close() // at the end, so that they are all different
-		if _, ports[name], err = net.SplitHostPort(listener.Addr().String()); err != nil {
-			tb.Fatal(err)
+		defer stream.Close() // at the end, so that they are all different
+		packets, err := net.ListenPacket("udp", ":"+port)
+		if err != nil {
+			continue
 		}
+		defer packets.Close()
+		ports[names[len(ports)]] = port
 	}
-	return ports
+	tb.Fatal("no free ports")
+	return nil
+}
+
+// FreePort is a port that was free a moment ago, for TCP and UDP.
+func FreePort(tb testing.TB) string {
+	tb.Helper()
+	return freePorts(tb, "the one")["the one"]
 }
