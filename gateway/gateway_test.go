@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
+	"github.com/nowpay-gateway/nowpay-gateway/integrity"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
@@ -330,5 +331,37 @@ func TestPanics(t *testing.T) {
 				t.Error("the credential was not given back")
 			}
 		})
+	}
+}
+
+// TestUnanswered: of an exchange that someone will have to settle with the
+// provider, the record says from where it left and how long it took.
+func TestUnanswered(t *testing.T) {
+	p := newParts(t)
+	p.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	answer := p.Exchange(t.Context(), request("/api/bank/payout", payoutBody))
+	r := p.records[0]
+	if answer.Status != http.StatusOK || r.Outcome != nowpay.Unknown || p.received.Load() != 1 {
+		t.Fatalf("%d with outcome %q, %d requests sent", answer.Status, r.Outcome, p.received.Load())
+	}
+	if r.EgressAddress != netip.MustParseAddr("127.0.0.1") || r.ProviderDuration <= 0 || r.ProviderDuration > r.Duration {
+		t.Errorf("record: from %v, provider %v of %v", r.EgressAddress, r.ProviderDuration, r.Duration)
+	}
+}
+
+// TestLeakedAnswerIsOverwritten: the copy with the key in it does not stay in
+// memory, and what is passed on is another one.
+func TestLeakedAnswerIsOverwritten(t *testing.T) {
+	p := newParts(t)
+	operation, _ := p.Catalogue.Lookup("bank/payout")
+	x := &exchange{operation: operation, sent: integrity.Sent{Operation: operation, RequestID: "1001", Amount: 150}}
+	leaked := []byte(strings.Replace(payoutDone, "Done", testKey, 1))
+	response := &egress.Response{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: leaked}
+	answer, problem := p.check(x, response, secret.New([]byte(testKey)))
+	if problem != nil || answer.Status != http.StatusOK || !strings.Contains(string(answer.Body), `"yourrequestid":"1001"`) {
+		t.Fatalf("%d %s, problem %v", answer.Status, answer.Body, problem)
+	}
+	if strings.Trim(string(leaked), "\x00") != "" {
+		t.Errorf("still in memory: %q", leaked)
 	}
 }
