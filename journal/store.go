@@ -1,0 +1,152 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"iter"
+	"time"
+)
+
+// ErrRetry is wrapped by the errors of [Store.Write] after which the same
+// batch may succeed at once: a deadlock, or a conflict of serialisable
+// transactions.
+var ErrRetry = errors.New("the database asks to try again")
+
+// Store is a database with the tables of a journal. It keeps rows and knows no
+// rules. All its methods but Open and Close are safe for concurrent use, and so
+// are they while Write runs, which the journal calls from one goroutine.
+//
+// Errors that come from the database not being there, or not being able to
+// write, wrap [ErrUnavailable].
+type Store interface {
+	Reader
+
+	// Open makes the database ready: takes ownership where there is any,
+	// connects, and brings the tables to the newest version, under a lock. It
+	// can be called again after it failed.
+	Open(ctx context.Context) error
+
+	// Close gives everything back. It may be called once, also without Open.
+	Close() error
+
+	// Write runs batch in one transaction. If it returns nil, all that batch
+	// did is durable; after an error it may have been committed only if the
+	// connection was lost meanwhile. The batch may run more than once only by
+	// being passed to Write again.
+	Write(ctx context.Context, batch func(ctx context.Context, tx Tx) error) error
+
+	// Snapshot runs read on a consistent state of the database.
+	Snapshot(ctx context.Context, read func(ctx context.Context, r Reader) error) error
+}
+
+// RequestKey is what a transaction is unique by.
+type RequestKey struct {
+	Account, RequestID string
+}
+
+// Tx is one write transaction. Slices may be empty; then nothing happens.
+type Tx interface {
+	// LockByRequest and LockByID read rows and lock them until the end, in
+	// ascending order of their keys. Rows that do not exist are left out.
+	LockByRequest(ctx context.Context, keys []RequestKey) ([]Transaction, error)
+	LockByID(ctx context.Context, ids []string) ([]Transaction, error)
+
+	// LockDue locks and reads at most limit rows of the accounts whose NextCheck
+	// is set and not after now, those that wait longest first. Rows that others
+	// have locked are skipped.
+	LockDue(ctx context.Context, accounts []string, now time.Time, limit int) ([]Transaction, error)
+
+	// Insert adds the rows whose account and request ID are not there yet, and
+	// returns the IDs of those it added. It waits for other transactions that
+	// are adding the same ones.
+	Insert(ctx context.Context, rows []Transaction) (added []string, err error)
+
+	// Update writes rows that are locked, all but ID, Account, RequestID,
+	// Merchant, Operation, Amount and Created, which never change.
+	Update(ctx context.Context, rows []Transaction) error
+
+	// Append adds events, and moves the chain's head to next, if it is at the
+	// number before still; else it fails.
+	Append(ctx context.Context, events []Event, before int64, next Chain) error
+
+	// LockSpending locks and reads what the merchants spend on the days. What is
+	// not there yet is added first: the sum of the amounts of the merchant's
+	// transactions of that day whose state spends.
+	LockSpending(ctx context.Context, keys []Spending) ([]Spending, error)
+
+	// AddSpending adds amounts, which may be negative, to what is there. It
+	// adds no row.
+	AddSpending(ctx context.Context, amounts []Spending) error
+
+	// AddKey adds a data key unless there is one with its ID, and reports
+	// whether it did. SetKey replaces the wrapped key.
+	AddKey(ctx context.Context, key DataKey) (added bool, err error)
+	SetKey(ctx context.Context, key DataKey) error
+
+	// AddChain adds a chain unless there is one with its ID, and reports
+	// whether it did.
+	AddChain(ctx context.Context, chain Chain) (added bool, err error)
+}
+
+// Reader reads. What does not exist is [ErrNotFound].
+type Reader interface {
+	ByID(ctx context.Context, id string) (Transaction, error)
+	ByRequest(ctx context.Context, key RequestKey) (Transaction, error)
+
+	// List yields the transactions of a filter, newest first. It ends after the
+	// first error.
+	List(ctx context.Context, filter Filter) iter.Seq2[Transaction, error]
+
+	// Events are those of a transaction, in order.
+	Events(ctx context.Context, transaction string) ([]Event, error)
+
+	// AllEvents yields the events of a chain, in order.
+	AllEvents(ctx context.Context, chain int64) iter.Seq2[Event, error]
+
+	// LastEvents yields each transaction with its newest event, by ascending ID.
+	// Orphans yields the IDs that events name and no transaction has.
+	LastEvents(ctx context.Context) iter.Seq2[LastEvent, error]
+	Orphans(ctx context.Context) iter.Seq2[string, error]
+
+	// Keys and Chains are all there are, by ID.
+	Keys(ctx context.Context) ([]DataKey, error)
+	Chains(ctx context.Context) ([]Chain, error)
+	// Chain is one of them.
+	Chain(ctx context.Context, id int64) (Chain, error)
+
+	// Stats counts what is not settled. It reads only such rows.
+	Stats(ctx context.Context) (Stats, error)
+
+	// Spent is what a merchant spends on a day, without locking anything.
+	Spent(ctx context.Context, merchant string, day int) (Spending, error)
+}
+
+// Filter selects transactions. Zero fields select all.
+type Filter struct {
+	Account    string
+	Merchant   string
+	Operation  string
+	RequestID  string // as it was sent to the provider
+	ProviderID string
+	States     []State
+	Since      time.Time // created at or after
+	Until      time.Time // created before
+	Attention  bool      // only those that need a person
+	Reversed   bool      // only those that the provider contradicts
+	Before     string    // only those with a smaller ID: the next page
+	Limit      int       // at most so many; 0: all
+}
+
+// Stats is how much is not settled.
+type Stats struct {
+	Open      map[State]int // Created, Sent, Pending and Unknown
+	Attention int           // that need a person, whatever their state
+	Oldest    time.Time     // when the oldest of the open ones was created; zero: none
+}
+
+// LastEvent is a transaction and the event that led to its row.
+type LastEvent struct {
+	Transaction Transaction
+	Event       Event // whose Seq is the transaction's Version; zero if there is none
+	Events      int   // how many events name the transaction
+}
