@@ -1,0 +1,102 @@
+package journal
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash"
+	"time"
+)
+
+// encoder writes values so that no two different sequences of them read the same.
+type encoder struct{ hash.Hash }
+
+func (e encoder) number(n int64) {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], uint64(n)) //nolint:gosec // G115: the bits are what counts
+	e.Write(b[:])
+}
+
+func (e encoder) bytes(b []byte) {
+	e.number(int64(len(b)))
+	e.Write(b)
+}
+
+func (e encoder) text(s string) { e.bytes([]byte(s)) }
+
+func (e encoder) time(t time.Time) { e.number(micros(t)) }
+
+// micros is a time as stores keep it: microseconds since 1970, 0 for the zero
+// time.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// digest is over all of a row that only an event changes: not the schedule.
+func (t *Transaction) digest() []byte {
+	e := encoder{sha256.New()}
+	for _, s := range []string{
+		t.ID, t.Account, t.RequestID, t.Merchant, t.Operation, string(t.State), t.ProviderID, t.Integrity, string(t.Reversed),
+	} {
+		e.text(s)
+	}
+	for _, n := range []int64{int64(t.Amount), int64(t.Day), int64(t.Attempt), int64(t.Version), t.KeyID} {
+		e.number(n)
+	}
+	for _, at := range []time.Time{t.Attention, t.Created, t.Updated, t.Deadline} {
+		e.time(at)
+	}
+	e.bytes(t.Fingerprint)
+	e.bytes(t.Sealed)
+	return e.Sum(nil)
+}
+
+// mac is what the event's MAC must be, behind the MAC before it.
+func (k *dataKey) mac(before []byte, v *Event) []byte {
+	e := encoder{hmac.New(sha256.New, k.chain)}
+	e.text("event")
+	e.bytes(before)
+	e.number(v.Chain)
+	e.number(v.Number)
+	e.text(v.Transaction)
+	e.number(int64(v.Seq))
+	e.time(v.At)
+	for _, s := range []string{string(v.Kind), string(v.Cause), v.Actor, v.Reason, v.Evidence} {
+		e.text(s)
+	}
+	e.bytes(v.Row)
+	return e.Sum(nil)
+}
+
+// opening is what the opening of a chain must be, behind that of the one before.
+func (k *dataKey) opening(before []byte, c *Chain) []byte {
+	e := encoder{hmac.New(sha256.New, k.chain)}
+	e.text("chain")
+	e.bytes(before)
+	e.number(c.ID)
+	e.text(c.Gateway)
+	e.time(c.Started)
+	e.number(c.KeyID)
+	return e.Sum(nil)
+}
+
+// sealing is over the head of a chain.
+func (k *dataKey) sealing(c *Chain) []byte {
+	e := encoder{hmac.New(sha256.New, k.chain)}
+	e.text("head")
+	e.number(c.ID)
+	e.number(c.Number)
+	e.bytes(c.MAC)
+	return e.Sum(nil)
+}
+
+// follow adds an event to the end of the chain, and completes it.
+func (k *dataKey) follow(c *Chain, v *Event) {
+	c.Number++
+	v.Chain, v.Number = c.ID, c.Number
+	v.MAC = k.mac(c.MAC, v)
+	c.MAC = v.MAC
+}

@@ -1,0 +1,165 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+)
+
+// openKeys reads the key file and the data keys, and makes the first ones of
+// both where there are none.
+func (j *Journal) openKeys(ctx context.Context) error {
+	stored, err := j.options.Store.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	if len(stored) == 0 {
+		if err := makeKeyFile(j.options.KeyFile); err != nil {
+			return fmt.Errorf("%w: %w", ErrKey, err)
+		}
+	}
+	masters, err := readKeyFile(j.options.KeyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: the journal has data in it, but its key file %s is missing; restore it, or copy it from another gateway of this journal", ErrKey, j.options.KeyFile)
+	}
+	if err != nil {
+		return err
+	}
+	j.keys.setMasters(masters)
+	if len(stored) == 0 {
+		if err := j.options.Store.Write(ctx, func(ctx context.Context, tx Tx) error { return j.addKey(ctx, tx, 1) }); err != nil {
+			return err
+		}
+	}
+	return j.loadKeys(ctx)
+}
+
+// addKey stores a new data key, unless another gateway was quicker.
+func (j *Journal) addKey(ctx context.Context, tx Tx, id int64) error {
+	key := make([]byte, keyBytes)
+	_, _ = rand.Read(key) // never fails
+	defer clear(key)
+	_, err := tx.AddKey(ctx, DataKey{ID: id, Wrapped: j.keys.wrap(id, key), Created: truncate(j.options.Now())})
+	return err
+}
+
+// loadKeys takes in all data keys that are stored.
+func (j *Journal) loadKeys(ctx context.Context) error {
+	stored, err := j.options.Store.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	for _, wrapped := range stored {
+		if j.keys.find(wrapped.ID) != nil {
+			continue
+		}
+		text, _, err := j.keys.unwrap(wrapped)
+		if err != nil {
+			return err
+		}
+		key, err := newDataKey(wrapped.ID, text)
+		clear(text)
+		if err != nil {
+			return err
+		}
+		j.keys.add(key)
+	}
+	return nil
+}
+
+// loadKey is for a data key that another gateway has added meanwhile.
+func (j *Journal) loadKey(int64) error {
+	ctx, cancel := context.WithTimeout(j.life, openTime)
+	defer cancel()
+	return j.loadKeys(ctx)
+}
+
+// RotateKeys reads the key file again. If its first key is a new one, all data
+// keys are encrypted with it, and what is stored from now on gets a new data
+// key; after that the keys behind the first may be taken out of the file. The
+// journal does this by itself now and then.
+func (j *Journal) RotateKeys(ctx context.Context) error {
+	masters, err := readKeyFile(j.options.KeyFile)
+	if err != nil {
+		return err
+	}
+	stored, err := j.options.Store.Keys(ctx)
+	if err != nil {
+		return err
+	}
+	ring := keyring{masters: masters}
+	var rewrapped []DataKey
+	for _, wrapped := range stored {
+		key, newest, err := ring.unwrap(wrapped)
+		if err != nil {
+			return err
+		}
+		if !newest {
+			rewrapped = append(rewrapped, DataKey{ID: wrapped.ID, Wrapped: ring.wrap(wrapped.ID, key), Created: wrapped.Created})
+		}
+		clear(key)
+	}
+	j.keys.setMasters(masters)
+	if len(rewrapped) == 0 {
+		return j.loadKeys(ctx)
+	}
+	o := &operation{done: make(chan struct{}), other: func(ctx context.Context, tx Tx) error {
+		for _, key := range rewrapped {
+			if err := tx.SetKey(ctx, key); err != nil {
+				return err
+			}
+		}
+		return j.addKey(ctx, tx, stored[len(stored)-1].ID+1)
+	}}
+	if err := j.submit(ctx, o); err != nil {
+		return err
+	}
+	if o.err != nil {
+		return o.err
+	}
+	j.logger().Info("the journal's data keys are encrypted with the new first key of the key file", "keys", len(rewrapped))
+	return j.loadKeys(ctx)
+}
+
+// openChain opens the next chain, behind those that are there.
+func (j *Journal) openChain(ctx context.Context) (Chain, error) {
+	for {
+		chains, err := j.options.Store.Chains(ctx)
+		if err != nil {
+			return Chain{}, err
+		}
+		var last Chain
+		if len(chains) > 0 {
+			last = slices.MaxFunc(chains, func(a, b Chain) int { return int(a.ID - b.ID) })
+		}
+		key := j.keys.newest()
+		chain := Chain{ID: last.ID + 1, Gateway: j.options.Gateway, Started: truncate(j.options.Now()), KeyID: key.id}
+		chain.Opening = key.opening(last.Opening, &chain)
+		chain.MAC = chain.Opening
+		chain.Sealing = key.sealing(&chain)
+		var added bool
+		err = j.options.Store.Write(ctx, func(ctx context.Context, tx Tx) error {
+			added, err = tx.AddChain(ctx, chain)
+			return err
+		})
+		if err != nil {
+			return Chain{}, fmt.Errorf("opening a chain of events: %w", err)
+		}
+		if added {
+			return chain, nil
+		}
+	}
+}
+
+// HostName names this machine, for [Options.Gateway].
+func HostName() string {
+	name, err := os.Hostname()
+	if err != nil {
+		return "unknown"
+	}
+	return name
+}
