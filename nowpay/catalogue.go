@@ -2,6 +2,7 @@ package nowpay
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -12,7 +13,8 @@ type Catalogue struct {
 	sorted []*Operation
 }
 
-// NewCatalogue validates each operation, and that names are unique and every status operation is there.
+// NewCatalogue validates each operation, that names are unique, and that every status operation is there,
+// moves no money and is sent the fields that it requires.
 // What the operations hold must not be modified any more.
 func NewCatalogue(ops []Operation) (*Catalogue, error) {
 	c := &Catalogue{byName: make(map[string]*Operation, len(ops))}
@@ -27,19 +29,32 @@ func NewCatalogue(ops []Operation) (*Catalogue, error) {
 		c.sorted = append(c.sorted, &o)
 	}
 	for _, o := range c.sorted {
-		if o.Status == "" {
+		if o.Status == nil {
 			continue
 		}
-		status, ok := c.byName[o.Status]
-		if !ok {
-			return nil, fmt.Errorf("adding operation %q: its status operation %q is unknown", o.Name, o.Status)
-		}
-		if status.MovesMoney {
-			return nil, fmt.Errorf("adding operation %q: its status operation %q moves money", o.Name, o.Status)
+		if err := c.checkStatus(o.Status); err != nil {
+			return nil, fmt.Errorf("adding operation %q: its status operation %q %w", o.Name, o.Status.Operation, err)
 		}
 	}
 	slices.SortFunc(c.sorted, func(a, b *Operation) int { return cmp.Compare(a.Name, b.Name) })
 	return c, nil
+}
+
+// checkStatus says what is wrong with asking as q says.
+func (c *Catalogue) checkStatus(q *StatusQuery) error {
+	status, ok := c.byName[q.Operation]
+	switch {
+	case !ok:
+		return errors.New("is unknown")
+	case status.MovesMoney:
+		return errors.New("moves money")
+	}
+	for _, f := range status.Fields {
+		if !f.Optional && !slices.ContainsFunc(q.Send, func(s StatusField) bool { return s.Name == f.Name }) {
+			return fmt.Errorf("requires field %q: send it, or make it optional", f.Name)
+		}
+	}
+	return nil
 }
 
 // Lookup finds an operation by its exact name.

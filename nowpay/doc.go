@@ -13,8 +13,8 @@
 //
 // # Invariants
 //
-//   - Bytes that we did not mean to change are not changed: [Body.Splice], [Body.Without] and
-//     [Body.ReplaceValues] leave the rest of the body as it came.
+//   - Bytes that we did not mean to change are not changed: [Body.Splice], [Body.Without],
+//     [Body.WithText] and [Body.ReplaceValues] leave the rest of the body as it came.
 //   - No error of this package holds a value or a name of a body; each may be shown to the merchant and logged.
 //   - Unknown is never read as failed: [Scale.Read] gives [Unknown] for all that is not listed.
 //   - The catalogue is data. [Documented] holds what the provider documents; all else is for the user to add.

@@ -120,11 +120,15 @@ func (f *Field) checkChoice(v Value) string {
 	return ""
 }
 
+func isCredential(name string) bool {
+	return strings.EqualFold(name, "username") || strings.EqualFold(name, "key")
+}
+
 func (f *Field) validate() error {
 	if !isName(f.Name) {
 		return fmt.Errorf("%q is not a field name", f.Name)
 	}
-	if strings.EqualFold(f.Name, "username") || strings.EqualFold(f.Name, "key") {
+	if isCredential(f.Name) {
 		return errors.New("username and key are not fields of a merchant's request")
 	}
 	if f.Max < 0 {

@@ -141,10 +141,14 @@ func FuzzParseForm(f *testing.F) {
 				t.Fatalf("field %q says %q, net/url reads %q", name, v.Text, texts)
 			}
 		}
+		if got := string(b.Canonical()); got != strings.ReplaceAll(want.Encode(), "+", "%20") {
+			t.Fatalf("Canonical of %q = %q, net/url writes %q", raw, got, want.Encode())
+		}
 		if n != len(want) {
 			t.Fatalf("%d fields, net/url reads %d", n, len(want))
 		}
 		checkSplice(t, b, value, func(raw []byte) (*nowpay.Body, error) { return nowpay.ParseForm(raw, roomy) })
 		checkWithout(t, b, name, func(raw []byte) (*nowpay.Body, error) { return nowpay.ParseForm(raw, roomy) })
+		checkWithText(t, b, value, func(raw []byte) (*nowpay.Body, error) { return nowpay.ParseForm(raw, roomy) })
 	})
 }

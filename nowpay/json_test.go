@@ -3,6 +3,7 @@ package nowpay_test
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -308,8 +309,27 @@ func FuzzParseJSON(f *testing.F) {
 		checkAgainstEncodingJSON(t, b)
 		checkSplice(t, b, value, func(raw []byte) (*nowpay.Body, error) { return nowpay.ParseJSON(raw, roomy) })
 		checkWithout(t, b, name, func(raw []byte) (*nowpay.Body, error) { return nowpay.ParseJSON(raw, roomy) })
+		checkWithText(t, b, value, func(raw []byte) (*nowpay.Body, error) { return nowpay.ParseJSON(raw, roomy) })
 		checkReplace(t, b)
+		checkObjects(t, b)
 	})
+}
+
+// checkObjects lets the standard library find the objects of arrays.
+func checkObjects(t *testing.T, b *nowpay.Body) {
+	t.Helper()
+	for name, v := range b.Members() {
+		var want []map[string]json.RawMessage
+		isArray := v.Kind == nowpay.Array && json.Unmarshal(v.Raw, &want) == nil && !slices.ContainsFunc(want,
+			func(o map[string]json.RawMessage) bool { return o == nil })
+		got, err := v.Objects()
+		if (err == nil) != isArray || len(got) != len(want) && isArray {
+			t.Fatalf("member %q of %q has %d objects, %v; encoding/json finds %d", name, b.Bytes(), len(got), err, len(want))
+		}
+		for _, o := range got {
+			checkAgainstEncodingJSON(t, o)
+		}
+	}
 }
 
 // checkAgainstEncodingJSON lets the standard library read the same members.

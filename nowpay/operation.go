@@ -36,8 +36,10 @@ type Operation struct {
 	Scale Scale
 	// SuccessNeeds are fields of the answer without which a success is not one yet.
 	SuccessNeeds []string
-	// Status names the operation that tells what became of a transaction; "" if none is known.
-	Status string
+	// Status is how to ask what became of a transaction; nil if no way is known.
+	Status *StatusQuery
+	// Revalidate says when to ask. "" means: about what is pending or unknown if there is a way, else never.
+	Revalidate Revalidate
 	// Personal are fields of request and answer, at any depth, that logs must mask.
 	Personal []string
 }
@@ -88,10 +90,10 @@ func (o *Operation) validate() error {
 			return fmt.Errorf("%q is not a field name", name)
 		}
 	}
-	if o.Status != "" && (!isRoute(o.Status) || o.Status == o.Name) {
-		return errors.New("the status operation must be another operation")
+	if err := o.validateMoney(); err != nil {
+		return err
 	}
-	return o.validateMoney()
+	return o.validateStatus()
 }
 
 func (o *Operation) validateFields() error {
@@ -169,6 +171,20 @@ func (o *Operation) CheckFields(b *Body) error {
 		if reason := f.check(v); reason != "" {
 			return &FieldError{Field: f.Name, Reason: reason}
 		}
+	}
+	return nil
+}
+
+// CheckField checks a value of one field on its own, as [Operation.CheckFields] would in a body: of use for a
+// request ID that a prefix was put in front of. What is not a field of the operation is let through. The error
+// is a *[FieldError], or nil.
+func (o *Operation) CheckField(name string, v Value) error {
+	f, ok := o.field(name)
+	if !ok {
+		return nil
+	}
+	if reason := f.check(v); reason != "" {
+		return &FieldError{Field: name, Reason: reason}
 	}
 	return nil
 }

@@ -111,6 +111,39 @@ func (b *Body) Without(names ...string) *Body {
 	return &Body{encoding: b.encoding, raw: out, head: b.head, members: kept}
 }
 
+// WithText gives the body with text as the value of the member of exactly this name at the top level: a JSON
+// string, or the value of a form's field. All other bytes stay as they are; without such a member it is the body
+// itself. The text must be valid UTF-8, and in a form have no NUL.
+func (b *Body) WithText(name, text string) *Body {
+	at := slices.IndexFunc(b.members, func(m member) bool { return m.name == name })
+	if at < 0 {
+		return b
+	}
+	var value []byte
+	if b.encoding == Form {
+		value = appendEscaped(nil, []byte(text))
+	} else {
+		value, _ = jsontext.AppendQuote(nil, text) // fails on invalid UTF-8 only, having replaced it
+	}
+
+	old := b.members[at]
+	from, to := old.end-len(old.value.Raw), old.end
+	out := slices.Concat(b.raw[:from], value, b.raw[to:])
+	members := slices.Clone(b.members)
+	members[at].value = Value{Kind: String, Text: text, Raw: value}
+	for i := range members {
+		m := &members[i]
+		if i > at {
+			m.start += len(value) - (to - from)
+		}
+		if i >= at {
+			m.end += len(value) - (to - from)
+		}
+		m.value.Raw = out[m.end-len(m.value.Raw) : m.end]
+	}
+	return &Body{encoding: b.encoding, raw: out, head: b.head, members: members}
+}
+
 // ReplaceValues walks every string, number and boolean at any depth, in order, and gives the body with the
 // texts that replace returned in their place. name is that of the nearest member around the value (for
 // elements of an array, the array's). Names and all other bytes stay as they are. What replace returns goes

@@ -253,6 +253,100 @@ func checkWithout(t *testing.T, b *nowpay.Body, name string, parse func([]byte) 
 	}
 }
 
+func TestWithText(t *testing.T) {
+	for _, test := range []struct{ body, name, text, want string }{
+		{`{"a":1}`, "a", "x", `{"a":"x"}`},
+		{`{ "b" : [ 1 ] , "a" :	"1001" }`, "a", "shop1001", `{ "b" : [ 1 ] , "a" :	"shop1001" }`},
+		{`{"\u0061":"\u0031","b":2} `, "a", `"\`, `{"\u0061":"\"\\","b":2} `},
+		{`{"a":{"a":1},"A":2}`, "a", "", `{"a":"","A":2}`},
+		{`{"a":null}`, "a", "é\n", `{"a":"é\n"}`},
+		{`{"b":{"a":1}}`, "a", "x", `{"b":{"a":1}}`},
+		{`{}`, "a", "x", `{}`},
+	} {
+		b := mustJSON(t, test.body)
+		got := b.WithText(test.name, test.text)
+		if string(got.Bytes()) != test.want || string(b.Bytes()) != test.body {
+			t.Errorf("%s with %s %q is %s, want %s", b.Bytes(), test.name, test.text, got.Bytes(), test.want)
+		}
+	}
+	for body, want := range map[string]string{
+		"a=1": "a=x%20%26", "a=&b=+": "a=x%20%26&b=+", "b=%41&a=%31&c=3": "b=%41&a=x%20%26&c=3", "A=1": "A=1", "": "",
+	} {
+		if got := mustForm(t, body).WithText("a", "x &"); string(got.Bytes()) != want || got.Encoding() != nowpay.Form {
+			t.Errorf("%s with another text is %s, want %s", body, got.Bytes(), want)
+		}
+	}
+
+	b := mustJSON(t, `{"x":0,"a":"1","key":"k","b":[ 3 ]}`)
+	if b.WithText("nothing", "x") != b {
+		t.Error("WithText with nothing to replace is not the body itself")
+	}
+	changed := b.WithText("a", "twenty").Without("key").WithText("b", "4")
+	if got := changed.Splice(nil, credential("u", "k")...); string(got) != `{"username":"u","key":"k","x":0,"a":"twenty","b":"4"}` {
+		t.Errorf("changed again and again: %s", got)
+	}
+	if v, ok := b.Get("a"); !ok || v.Text != "1" || string(v.Raw) != `"1"` {
+		t.Errorf("the body that WithText was called on has a = %s", v.Raw)
+	}
+}
+
+// checkWithText replaces each value by a text, and reads what it has become.
+func checkWithText(t *testing.T, b *nowpay.Body, text string, parse func([]byte) (*nowpay.Body, error)) {
+	t.Helper()
+	text = strings.ToValidUTF8(text, "")
+	if b.Encoding() == nowpay.Form {
+		text = strings.ReplaceAll(text, "\x00", "")
+	}
+	if len(text) > 10000 {
+		return
+	}
+	n := 0
+	for name, old := range b.Members() {
+		if n++; n > 10 {
+			return
+		}
+		var want []string
+		for other, v := range b.Members() {
+			if other == name {
+				want = append(want, other, "string", text)
+			} else {
+				want = append(want, other, v.Kind.String(), v.Text, string(v.Raw))
+			}
+		}
+		changed := b.WithText(name, text)
+		again, err := parse(changed.Bytes())
+		if err != nil {
+			t.Fatalf("%q with %q as %q is %q: %v", b.Bytes(), text, name, changed.Bytes(), err)
+		}
+		for _, body := range []*nowpay.Body{changed, again} {
+			var got []string
+			for other, v := range body.Members() {
+				if got = append(got, other, v.Kind.String(), v.Text); other != name {
+					got = append(got, string(v.Raw))
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Fatalf("%q with %q as %q is %q with %q, want %q", b.Bytes(), text, name, changed.Bytes(), got, want)
+			}
+		}
+		if same := commonBytes(b.Bytes(), changed.Bytes()); same < len(b.Bytes())-len(old.Raw) {
+			t.Fatalf("%q with %q as %q is %q: other bytes have changed", b.Bytes(), text, name, changed.Bytes())
+		}
+	}
+}
+
+// commonBytes is how long a and b are the same at the beginning and at the end.
+func commonBytes(a, b []byte) int {
+	head, tail := 0, 0
+	for head < min(len(a), len(b)) && a[head] == b[head] {
+		head++
+	}
+	for tail < min(len(a), len(b)) && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	return head + tail
+}
+
 // checkReplace replaces all values by themselves, then by a string.
 func checkReplace(t *testing.T, b *nowpay.Body) {
 	t.Helper()

@@ -2,6 +2,8 @@ package nowpay
 
 import (
 	"bytes"
+	"cmp"
+	"slices"
 
 	"github.com/go-json-experiment/json/jsontext"
 )
@@ -15,6 +17,26 @@ func Same(a, b []byte) bool {
 	}
 	y, ok := canonical(b)
 	return ok && bytes.Equal(x, y)
+}
+
+// Canonical gives a text that two bodies have in common if, and only if, they say the same. JSON bodies do where
+// [Same] says so; forms do if they have the same fields with the same values, whatever their order and their
+// escapes. A JSON body and a form never do. The result is the caller's own.
+func (b *Body) Canonical() []byte {
+	if b.encoding == JSON {
+		text, _ := canonical(b.raw) // cannot fail: the body was parsed
+		return text
+	}
+	fields := slices.SortedFunc(slices.Values(b.members), func(x, y member) int { return cmp.Compare(x.name, y.name) })
+	var text []byte // never begins with a brace: names are letters, digits and underscores
+	for i, m := range fields {
+		if i > 0 {
+			text = append(text, '&')
+		}
+		text = append(append(text, m.name...), '=')
+		text = appendEscaped(text, []byte(m.value.Text))
+	}
+	return text
 }
 
 func canonical(b []byte) ([]byte, bool) {

@@ -77,7 +77,53 @@ func FuzzSame(f *testing.F) {
 		if want := reflect.DeepEqual(decode(t, a), decode(t, b)); got != want {
 			t.Fatalf("Same(%q, %q) = %v, encoding/json says %v", a, b, got, want)
 		}
+		before := string(a)
+		canonicalA, canonicalB := bodyOf(t, a).Canonical(), bodyOf(t, b).Canonical()
+		if bytes.Equal(canonicalA, canonicalB) != got {
+			t.Fatalf("Same(%q, %q) = %v, but canonical they are %q and %q", a, b, got, canonicalA, canonicalB)
+		}
+		if !nowpay.Same(canonicalA, a) || string(a) != before {
+			t.Fatalf("Canonical of %q is %q", before, canonicalA)
+		}
 	})
+}
+
+func bodyOf(t *testing.T, b []byte) *nowpay.Body {
+	t.Helper()
+	body, err := nowpay.ParseJSON(b, roomy)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
+
+func TestCanonical(t *testing.T) {
+	for _, test := range []struct {
+		a, b *nowpay.Body
+		want bool
+	}{
+		{mustForm(t, "a=1&b=2"), mustForm(t, "b=%32&a=1"), true},
+		{mustForm(t, "a=+"), mustForm(t, "a=%20"), true},
+		{mustForm(t, "a=%c3%a9"), mustForm(t, "a=%C3%A9"), true},
+		{mustForm(t, "a=1%26b=2"), mustForm(t, "a=1&b=2"), false},
+		{mustForm(t, "a=%2520"), mustForm(t, "a=%20"), false},
+		{mustForm(t, "a=1"), mustForm(t, "A=1"), false},
+		{mustForm(t, "a="), mustForm(t, ""), false},
+		{mustForm(t, "a=1.5"), mustForm(t, "a=1.50"), false},
+		{mustForm(t, "a=1"), mustJSON(t, `{"a":"1"}`), false},
+		{mustForm(t, ""), mustJSON(t, `{}`), false},
+		{mustJSON(t, `{"b":1,"a":"\u0031"}`), mustJSON(t, ` { "a" : "1", "b":1}`), true},
+		{mustJSON(t, `{"a":1}`), mustJSON(t, `{"a":"1"}`), false},
+	} {
+		if got := bytes.Equal(test.a.Canonical(), test.b.Canonical()); got != test.want {
+			t.Errorf("canonical %q and %q are the same: %v, want %v", test.a.Bytes(), test.b.Bytes(), got, test.want)
+		}
+	}
+	b := mustForm(t, "b=2&a=1")
+	b.Canonical()[0] = 'x'
+	if string(b.Bytes()) != "b=2&a=1" || string(b.Canonical()) != "a=1&b=2" {
+		t.Errorf("Canonical changed the body: %q", b.Bytes())
+	}
 }
 
 func decode(t *testing.T, b []byte) (v any) {

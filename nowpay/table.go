@@ -125,7 +125,14 @@ func Documented() []Operation {
 			Name: "pan/managecoupon", Method: http.MethodPost, Encoding: JSON, Scale: ScalePAN,
 			Fields:     []Field{text("psaid"), choice("type", "1", "0"), digits("qty"), requestID(yours)},
 			MovesMoney: true, RequestID: yours, ProviderID: ours,
-			Status:   "pan/coupon_status",
+			// "Coupon status" answers for the purchase itself, without an id.
+			Status: &StatusQuery{
+				Operation: "pan/coupon_status",
+				Send:      []StatusField{{ours, SourceProviderID}},
+				Match:     []StatusField{{"psaid", SourceField + "psaid"}},
+				State:     "coupon_status",
+				States:    map[string]Outcome{"APPROVED": Success, "REJECTED": Failed, "PENDING": Pending},
+			},
 			Personal: []string{"psaid"},
 		},
 
