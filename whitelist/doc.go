@@ -10,6 +10,10 @@
 //  3. operation: deny wins over allow, and what no rule names is denied
 //  4. amount: the merchant's limit for one call
 //
+// A merchant's other limits, those of a rate and of a day, and the prefix of
+// its request IDs are checked here for mistakes. Applying them takes a memory,
+// which this room has not.
+//
 // # What it defends against
 //
 //   - A caller without a known credential learns "unauthenticated" and nothing

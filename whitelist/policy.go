@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"unicode"
 	"unicode/utf8"
 
@@ -18,7 +19,7 @@ type Merchant struct {
 	Name string
 
 	// Account is the name of the account at the provider that the merchant
-	// uses. It decides nothing here.
+	// uses. It decides nothing but which prefixes must differ.
 	Account string
 
 	// Tokens are the hashes of the bearer tokens, several while rotating.
@@ -45,6 +46,19 @@ type Merchant struct {
 
 	// MaxAmount is the largest amount of one call, inclusive; 0 means no limit.
 	MaxAmount nowpay.Paise
+
+	// DailyAmount is the largest amount of all calls of one day, inclusive; 0
+	// means no limit. Who knows what was spent applies it.
+	DailyAmount nowpay.Paise
+
+	// Rate is how often the merchant may call; zero means no limit. Who counts
+	// the calls applies it.
+	Rate Rate
+
+	// RequestIDPrefix is put in front of the merchant's request IDs on the way
+	// to the provider: 1 to 20 ASCII letters and digits, or "" for none. Those of
+	// two merchants on one account must not begin with each other.
+	RequestIDPrefix string
 
 	// StripCredentials tells the gateway to cut username and key out of the
 	// merchant's requests rather than to refuse them. It decides nothing here.
@@ -86,6 +100,12 @@ func (p *Policy) Merchants() []*Merchant {
 	return slices.Clone(p.merchants)
 }
 
+// LimitsAmount reports whether the merchant may spend only so much, so that it
+// may not call what has a price that is not known beforehand.
+func (m *Merchant) LimitsAmount() bool {
+	return m.MaxAmount > 0 || m.DailyAmount > 0
+}
+
 func (m *Merchant) clone() *Merchant {
 	c := *m
 	c.Tokens = slices.Clone(m.Tokens)
@@ -118,8 +138,26 @@ func (m *Merchant) validate() error {
 		return fmt.Errorf("merchant %q has an empty operation in `allow` or `deny`: write `group/action` or `group/*`", m.Name)
 	case m.MaxAmount < 0:
 		return fmt.Errorf("merchant %q has a negative `max_amount`: write rupees, such as `max_amount 5000`, or leave it out for no limit", m.Name)
+	case m.DailyAmount < 0:
+		return fmt.Errorf("merchant %q has a negative `daily_amount`: write rupees, such as `daily_amount 100000`, or leave it out for no limit", m.Name)
+	case m.RequestIDPrefix != "" && !isPrefix(m.RequestIDPrefix):
+		return fmt.Errorf("merchant %q: write a `request_id_prefix` of 1 to %d ASCII letters and digits", m.Name, maxPrefix)
+	case m.Rate != Rate{}:
+		if err := m.Rate.Validate(); err != nil {
+			return fmt.Errorf("merchant %q: `rate` %w", m.Name, err)
+		}
 	}
 	return nil
+}
+
+// maxPrefix leaves most of the 50 bytes that a request ID may have.
+const maxPrefix = 20
+
+func isPrefix(s string) bool {
+	other := func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}
+	return len(s) <= maxPrefix && !strings.ContainsFunc(s, other)
 }
 
 func checkName(name string) error {
@@ -144,6 +182,10 @@ func (p *Policy) add(m *Merchant) error {
 	for _, other := range p.merchants {
 		if other.Name == m.Name {
 			return fmt.Errorf("merchant %q is there twice: write one block for it, or give the second another name", m.Name)
+		}
+		if other.Account == m.Account && collide(m.RequestIDPrefix, other.RequestIDPrefix) {
+			return fmt.Errorf("merchant %q has the `request_id_prefix` %q and merchant %q %q: their request IDs could collide; "+
+				"give them prefixes of which none begins with the other", m.Name, m.RequestIDPrefix, other.Name, other.RequestIDPrefix)
 		}
 	}
 	owner := len(p.merchants)
@@ -173,6 +215,13 @@ func (p *Policy) add(m *Merchant) error {
 		p.users[id] = m
 	}
 	return nil
+}
+
+// collide reports whether two prefixes could make the same request ID out of
+// two. Letter case does not keep them apart: the provider may not heed it.
+func collide(a, b string) bool {
+	a, b = lowerASCII(a), lowerASCII(b)
+	return a != "" && b != "" && (strings.HasPrefix(a, b) || strings.HasPrefix(b, a))
 }
 
 func (p *Policy) addToken(sum [32]byte, owner int) error {

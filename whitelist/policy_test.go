@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
@@ -110,6 +111,34 @@ func TestNewPolicyErrors(t *testing.T) {
 			one(func(m *whitelist.Merchant) { m.MaxAmount = -1 }),
 			[]string{`merchant "shop"`, "negative `max_amount`"},
 		},
+		"negative amount of a day": {
+			one(func(m *whitelist.Merchant) { m.DailyAmount = -1 }),
+			[]string{`merchant "shop"`, "negative `daily_amount`"},
+		},
+		"rate of nothing": {
+			one(func(m *whitelist.Merchant) { m.Rate = whitelist.Rate{Per: time.Minute, Burst: 20} }),
+			[]string{"merchant \"shop\": `rate` takes at least 1 request", "such as `100/1m`"},
+		},
+		"rate in no time": {
+			one(func(m *whitelist.Merchant) { m.Rate = whitelist.Rate{Requests: 100, Burst: 20} }),
+			[]string{"merchant \"shop\": `rate` takes a duration above zero", "such as `100/1m`"},
+		},
+		"rate without burst": {
+			one(func(m *whitelist.Merchant) { m.Rate = whitelist.Rate{Requests: 100, Per: time.Minute} }),
+			[]string{"merchant \"shop\": `rate` takes a burst of at least 1", "such as `100/1m 20`"},
+		},
+		"prefix with a hyphen": {
+			one(func(m *whitelist.Merchant) { m.RequestIDPrefix = "shop-" }),
+			[]string{`merchant "shop"`, "write a `request_id_prefix` of 1 to 20 ASCII letters and digits"},
+		},
+		"prefix with a letter that is not ASCII": {
+			one(func(m *whitelist.Merchant) { m.RequestIDPrefix = "schön" }),
+			[]string{`merchant "shop"`, "ASCII letters and digits"},
+		},
+		"long prefix": {
+			one(func(m *whitelist.Merchant) { m.RequestIDPrefix = strings.Repeat("s", 21) }),
+			[]string{`merchant "shop"`, "of 1 to 20"},
+		},
 		"same name": {
 			[]whitelist.Merchant{shop(t, nil), kiosk(func(m *whitelist.Merchant) { m.Name = "shop" })},
 			[]string{`merchant "shop" is there twice`},
@@ -170,6 +199,59 @@ func TestNewPolicyErrors(t *testing.T) {
 	}
 }
 
+// Prefixes collide if one begins with the other, on one account only.
+func TestNewPolicyRequestIDPrefixes(t *testing.T) {
+	for _, test := range []struct {
+		first, second string
+		otherAccount  bool
+		collide       bool
+	}{
+		{"", "", false, false},
+		{"shop", "", false, false},
+		{"shop", "kiosk", false, false},
+		{"shop1", "shop2", false, false},
+		{strings.Repeat("s", 20), "A9z", false, false},
+		{"shop", "shop", false, true},
+		{"shop", "shop", true, false},
+		{"shop", "shop2", false, true},
+		{"shop2", "shop", false, true},
+		{"shop2", "shop", true, false},
+		{"shop", "SHOP2", false, true},
+		{"S", "shop", false, true},
+	} {
+		shop := shop(t, func(m *whitelist.Merchant) { m.Account, m.RequestIDPrefix = "main", test.first })
+		kiosk := shop
+		kiosk.Name, kiosk.Tokens, kiosk.RequestIDPrefix = "kiosk", [][32]byte{whitelist.HashToken("kiosk-token")}, test.second
+		if test.otherAccount {
+			kiosk.Account = "other"
+		}
+		_, err := whitelist.NewPolicy([]whitelist.Merchant{shop, kiosk})
+		switch {
+		case !test.collide && err != nil:
+			t.Errorf("%+v: %v, want no error", test, err)
+		case test.collide && (err == nil || !strings.Contains(err.Error(), "their request IDs could collide")):
+			t.Errorf("%+v: %v, want that they could collide", test, err)
+		}
+	}
+}
+
+func TestLimitsAmount(t *testing.T) {
+	for _, test := range []struct {
+		merchant whitelist.Merchant
+		want     bool
+	}{
+		{whitelist.Merchant{}, false},
+		{whitelist.Merchant{MaxAmount: 1}, true},
+		{whitelist.Merchant{DailyAmount: 1}, true},
+		{whitelist.Merchant{MaxAmount: 1, DailyAmount: 1}, true},
+		{whitelist.Merchant{Rate: whitelist.Rate{Requests: 1, Per: time.Second, Burst: 1}}, false},
+	} {
+		if got := test.merchant.LimitsAmount(); got != test.want {
+			t.Errorf("LimitsAmount of %+v = %t, want %t", test.merchant, got, test.want)
+		}
+	}
+}
+
 func TestNewPolicyRefusesCertificateRules(t *testing.T) {
 	for rule, hint := range map[string]string{
 		"":                                  "write `sha256:<fingerprint>`",
@@ -214,6 +296,7 @@ func TestPolicyIsACopy(t *testing.T) {
 	full := func(m *whitelist.Merchant) {
 		m.Certificates, m.Users = []string{"shop.internal"}, []string{"u"}
 		m.Deny, m.MaxAmount = patterns(t, "bank/register"), 100
+		m.DailyAmount, m.Rate, m.RequestIDPrefix = 500, whitelist.Rate{Requests: 100, Per: time.Minute, Burst: 20}, "shop"
 	}
 	merchants := []whitelist.Merchant{shop(t, full)}
 	p := policy(t, merchants...)
