@@ -235,6 +235,9 @@ func (c *Client) roundTrip(ctx context.Context, conn *conn, wire []byte) (resp *
 	return resp, true, nil
 }
 
+// Timeout is the longest that [Client.Do] takes.
+func (c *Client) Timeout() time.Duration { return c.timeout }
+
 // Start checks the local addresses and begins to watch them. A second call, or
 // one after [Client.Close], does nothing.
 func (c *Client) Start() {

@@ -14,14 +14,15 @@ const (
 	headerOutcome     = "Nowpay-Gateway-Outcome"
 	headerIntegrity   = "Nowpay-Gateway-Integrity"
 	headerError       = "Nowpay-Gateway-Error"
+	headerReplayed    = "Idempotent-Replayed"
 )
 
 // ownMessages are the messages of answers that the gateway writes in the
 // provider's shape.
 var ownMessages = map[nowpay.Outcome]string{
-	nowpay.Success: "Transaction successful. The provider's answer was withheld by the gateway.",
-	nowpay.Failed:  "Transaction failed. The provider's answer was withheld by the gateway.",
-	nowpay.Refused: "Transaction refused. The provider's answer was withheld by the gateway.",
+	nowpay.Success: "Transaction successful.",
+	nowpay.Failed:  "Transaction failed.",
+	nowpay.Refused: "Transaction refused.",
 	nowpay.Pending: "Transaction pending.",
 	nowpay.Unknown: "Transaction pending. Its outcome is not known yet: do not send it again under another request ID.",
 }
@@ -29,16 +30,24 @@ var ownMessages = map[nowpay.Outcome]string{
 // ownAnswer is the gateway's answer in the provider's shape, for an operation
 // that moves money, where the provider's own cannot be passed on.
 func ownAnswer(x *exchange) Answer {
-	outcome := x.record.Outcome
+	return composed(x.operation, x.record.Outcome, map[string]string{
+		x.operation.AnswerID(): x.ownID,
+		x.operation.ProviderID: x.record.ProviderID,
+	})
+}
+
+// composed is an answer in the provider's shape. Fields without a value are left
+// out, and Nowpay's id as long as the outcome is not known: it may be that of
+// another transaction.
+func composed(operation *nowpay.Operation, outcome nowpay.Outcome, fields map[string]string) Answer {
 	body := map[string]string{
-		"success": x.operation.Scale.Code(outcome),
+		"success": operation.Scale.Code(outcome),
 		"message": ownMessages[outcome],
 	}
-	if x.sent.RequestID != "" {
-		body[x.operation.AnswerID()] = x.sent.RequestID
-	}
-	if x.record.ProviderID != "" && outcome != nowpay.Unknown {
-		body[x.operation.ProviderID] = x.record.ProviderID
+	for name, value := range fields {
+		if name != "" && value != "" && !(name == operation.ProviderID && outcome == nowpay.Unknown) {
+			body[name] = value
+		}
 	}
 	return jsonAnswer(body)
 }

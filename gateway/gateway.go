@@ -1,14 +1,18 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
@@ -28,21 +32,30 @@ type Config struct {
 	Policy    *whitelist.Policy
 	Accounts  map[string]Account // by the name that merchants refer to
 	Egress    *egress.Client
+	Journal   *journal.Journal
+	Limits    *Limits
+	Reconcile Reconcile
 	MaxBody   int // bytes of a merchant's body
 
-	Logger *slog.Logger     // gets one decision record for each exchange
-	Record func(*Record)    // gets the same record, for metrics; must not block
-	NewID  func() string    // makes exchange ids
-	Now    func() time.Time // the clock
+	Logger   *slog.Logger     // gets one decision record for each exchange
+	Record   func(*Record)    // gets the same record, for metrics; must not block
+	Observed func(StatusCall) // gets each status call, for metrics; must not block
+	NewID    func() string    // makes exchange ids: ULIDs
+	Now      func() time.Time // the clock
+	Random   func() float64   // for jitter: from 0 up to 1
 }
 
-// Gateway carries out exchanges. It is immutable and safe for concurrent use.
+// Gateway carries out exchanges. It is safe for concurrent use.
 type Gateway struct {
 	Config
+	asking       asking
+	accountNames []string
 }
 
 // New makes a gateway.
-func New(cfg Config) *Gateway { return &Gateway{cfg} }
+func New(cfg Config) *Gateway {
+	return &Gateway{Config: cfg, asking: newAsking(cfg), accountNames: slices.Sorted(maps.Keys(cfg.Accounts))}
+}
 
 // Request is a merchant's request as it was received.
 type Request struct {
@@ -64,15 +77,20 @@ type Answer struct {
 // exchange is the state of one exchange as it walks through the rooms.
 type exchange struct {
 	record    Record
-	merchant  *whitelist.Merchant
+	merchant  *whitelist.Merchant // nil in a status call of the gateway's own
+	account   string
 	operation *nowpay.Operation
-	body      *nowpay.Body
-	sent      integrity.Sent
+	body      *nowpay.Body   // as it is sent, but for the credential
+	sent      integrity.Sent // with the merchant's prefix in the request ID
+	ownID     string         // the request ID without the prefix
+
+	transaction journal.Transaction // of an operation that moves money, once recorded
+	answer      *journal.Answer     // what is kept to be answered again; nil for none
 }
 
 // Exchange carries a merchant's request to the provider and the answer back.
 // It returns when the exchange is over, also if ctx ends meanwhile: ctx counts
-// only until sending begins.
+// only until the intent is recorded or, where no money moves, sending begins.
 func (g *Gateway) Exchange(ctx context.Context, r Request) Answer {
 	x := g.begin(r)
 	x.record.ID = g.NewID()
@@ -107,9 +125,20 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 	if problem := g.identify(x, r); problem != nil {
 		return Answer{}, problem
 	}
+	if problem := g.throttle(x.merchant); problem != nil {
+		return Answer{}, problem
+	}
 	if problem := g.admit(x, r); problem != nil {
 		return Answer{}, problem
 	}
+	if x.operation.MovesMoney {
+		return g.once(ctx, x)
+	}
+	return g.carry(ctx, x)
+}
+
+// carry sends a request that is admitted, and checks the answer.
+func (g *Gateway) carry(ctx context.Context, x *exchange) (Answer, *Problem) {
 	signed, credential, problem := g.sign(ctx, x)
 	if problem != nil {
 		return Answer{}, problem
@@ -133,7 +162,7 @@ func (g *Gateway) close(ctx context.Context, x *exchange, answer Answer, problem
 	}
 	x.record.Duration = g.Now().Sub(x.record.Start)
 	header := answer.Header
-	header.Set(headerTransaction, x.record.ID)
+	header.Set(headerTransaction, cmp.Or(x.record.Transaction, x.record.ID))
 	header.Set("Cache-Control", "no-store")
 	if x.record.Outcome != "" {
 		header.Set(headerOutcome, string(x.record.Outcome))

@@ -33,7 +33,8 @@ type fieldView struct {
 // operationsView is the answer of GET /operations.
 type operationsView struct {
 	Merchant   string          `json:"merchant"`
-	MaxAmount  string          `json:"max_amount,omitempty"` // rupees
+	MaxAmount  string          `json:"max_amount,omitempty"`   // rupees, of one transaction
+	DayAmount  string          `json:"daily_amount,omitempty"` // rupees, on an Indian calendar day
 	Operations []operationView `json:"operations"`
 }
 
@@ -53,6 +54,9 @@ func (g *Gateway) operations(x *exchange, r Request) (Answer, *Problem) {
 	if problem != nil {
 		return Answer{}, problem
 	}
+	if problem := g.throttle(merchant); problem != nil {
+		return Answer{}, problem
+	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return Answer{}, &Problem{Code: MethodNotAllowed, Detail: "the list is read with GET", Allow: http.MethodGet}
 	}
@@ -60,10 +64,13 @@ func (g *Gateway) operations(x *exchange, r Request) (Answer, *Problem) {
 	if merchant.MaxAmount > 0 {
 		view.MaxAmount = merchant.MaxAmount.String()
 	}
+	if merchant.DailyAmount > 0 {
+		view.DayAmount = merchant.DailyAmount.String()
+	}
 	for _, operation := range g.Catalogue.Operations() {
 		// A merchant with a limit may not spend what is not known beforehand.
 		unpriced := operation.MovesMoney && operation.Amount == ""
-		if merchant.DecideOperation(operation.Name).Allowed && !(unpriced && merchant.MaxAmount > 0) {
+		if merchant.DecideOperation(operation.Name).Allowed && !(unpriced && merchant.LimitsAmount()) {
 			view.Operations = append(view.Operations, viewOf(operation))
 		}
 	}

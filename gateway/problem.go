@@ -1,6 +1,8 @@
 package gateway
 
 import (
+	"cmp"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -21,10 +23,14 @@ const (
 	CredentialInRequest   Code = "credential-in-request"
 	InvalidField          Code = "invalid-field"
 	AmountNotAllowed      Code = "amount-not-allowed"
+	LimitExceeded         Code = "limit-exceeded"
 	BodyTooLarge          Code = "body-too-large"
 	UnsupportedMediaType  Code = "unsupported-media-type"
+	InFlight              Code = "in-flight"
+	RequestIDReused       Code = "request-id-reused"
 	NotSent               Code = "not-sent"
 	CredentialUnavailable Code = "credential-unavailable"
+	JournalUnavailable    Code = "journal-unavailable"
 	EgressUnavailable     Code = "egress-unavailable"
 	BadGateway            Code = "bad-gateway"
 	GatewayTimeout        Code = "gateway-timeout"
@@ -52,10 +58,14 @@ var problems = map[Code]struct {
 	CredentialInRequest:   {http.StatusBadRequest, "The body must not carry username or key.", false},
 	InvalidField:          {http.StatusBadRequest, "A field is missing or malformed.", false},
 	AmountNotAllowed:      {http.StatusForbidden, "The amount is not allowed for the merchant.", false},
+	LimitExceeded:         {http.StatusTooManyRequests, "The merchant's limit is reached.", true},
 	BodyTooLarge:          {http.StatusRequestEntityTooLarge, "The body is too large.", false},
 	UnsupportedMediaType:  {http.StatusUnsupportedMediaType, "The body has the wrong media type.", false},
+	InFlight:              {http.StatusConflict, "The request with this request ID is still under way.", true},
+	RequestIDReused:       {http.StatusUnprocessableEntity, "The request ID was used for another request.", false},
 	NotSent:               {http.StatusServiceUnavailable, "Nothing was sent to the provider.", true},
 	CredentialUnavailable: {http.StatusServiceUnavailable, "The provider credential is not available.", true},
+	JournalUnavailable:    {http.StatusServiceUnavailable, "The journal of transactions is not available.", true},
 	EgressUnavailable:     {http.StatusServiceUnavailable, "The egress address is not available.", true},
 	BadGateway:            {http.StatusBadGateway, "The provider's answer cannot be trusted.", false},
 	GatewayTimeout:        {http.StatusGatewayTimeout, "The provider did not answer in time.", false},
@@ -72,6 +82,8 @@ type Problem struct {
 	Detail string // safe to show to the merchant
 	Field  string // only for InvalidField: which one
 	Allow  string // only for MethodNotAllowed: the method that is allowed
+	// RetryAfter is when repeating helps, where it does. 0: after five seconds.
+	RetryAfter time.Duration
 }
 
 // Answer renders the problem; instance is the exchange id, "" if there was no
@@ -91,7 +103,7 @@ func (p *Problem) Answer(instance string) Answer {
 		headerError:    {string(p.Code)},
 	}
 	if kind.retry {
-		header.Set("Retry-After", strconv.Itoa(int(retryAfter.Seconds())))
+		header.Set("Retry-After", strconv.Itoa(int(math.Ceil(cmp.Or(p.RetryAfter, retryAfter).Seconds()))))
 	}
 	if p.Allow != "" {
 		header.Set("Allow", p.Allow)

@@ -15,8 +15,9 @@ import (
 
 // What the header Nowpay-Gateway-Integrity says.
 const (
-	verified   = "verified"   // every check passed
-	unverified = "unverified" // a check failed, or there was nothing to check
+	verified    = "verified"    // every check passed
+	revalidated = "revalidated" // and the provider's own status says the same
+	unverified  = "unverified"  // a check failed, or there was nothing to check
 )
 
 // Record is the account of one exchange: the line in the log, and the source
@@ -35,9 +36,14 @@ type Record struct {
 	Problem   Code       // what the merchant was refused with; "" if the provider's answer was passed on
 
 	// What was asked for; set once the body was read.
-	RequestID string
+	RequestID string // the merchant's own, without a prefix
 	Amount    nowpay.Paise
 	Fields    []slog.Attr // the operation's own fields, personal ones masked
+
+	// Transaction is the one that the exchange began or repeats; "" if it moves
+	// no money, or was refused before it was recorded.
+	Transaction string
+	Repeat      bool // the request ID was known: nothing was sent
 
 	// What became of it; set once the request was signed.
 	CredentialVersion int64
@@ -118,6 +124,9 @@ func (r *Record) log(ctx context.Context, logger *slog.Logger) {
 	)
 	if r.RequestID != "" {
 		attrs = append(attrs, slog.String("request_id", r.RequestID))
+	}
+	if r.Transaction != "" {
+		attrs = append(attrs, slog.String("transaction", r.Transaction), slog.Bool("repeat", r.Repeat))
 	}
 	if r.Amount != 0 {
 		attrs = append(attrs, slog.String("amount", r.Amount.String()))

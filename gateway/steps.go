@@ -45,7 +45,7 @@ func (g *Gateway) identify(x *exchange, r Request) *Problem {
 	case r.Method != operation.Method:
 		return &Problem{Code: MethodNotAllowed, Detail: "operations are called with " + operation.Method, Allow: operation.Method}
 	}
-	x.merchant, x.operation = merchant, operation
+	x.merchant, x.account, x.operation = merchant, merchant.Account, operation
 	return nil
 }
 
@@ -111,12 +111,20 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 	x.body = body
 	x.record.noteBody(x.operation, body)
 	if err := x.operation.CheckFields(body); err != nil {
-		if field, ok := errors.AsType[*nowpay.FieldError](err); ok {
-			return &Problem{Code: InvalidField, Detail: field.Error(), Field: field.Field}
-		}
-		return &Problem{Code: InvalidField}
+		return invalidField(err)
 	}
-	return g.admitAmount(x)
+	if problem := g.admitAmount(x); problem != nil {
+		return problem
+	}
+	return x.prefix()
+}
+
+// invalidField says which field of a request is wrong.
+func invalidField(err error) *Problem {
+	if field, ok := errors.AsType[*nowpay.FieldError](err); ok {
+		return &Problem{Code: InvalidField, Detail: field.Error(), Field: field.Field}
+	}
+	return &Problem{Code: InvalidField}
 }
 
 // steering finds a field by which a body could choose another operation than
@@ -149,10 +157,10 @@ func (g *Gateway) admitAmount(x *exchange) *Problem {
 		return nil
 	}
 	decision := x.merchant.DecideAmount(x.sent.Amount)
-	if x.sent.Amount == 0 && x.merchant.MaxAmount > 0 { // what it will cost is known only afterwards
+	if x.sent.Amount == 0 && x.merchant.LimitsAmount() { // what it will cost is known only afterwards
 		decision = whitelist.Decision{
 			Merchant: x.merchant, Reason: whitelist.AmountNotAllowed,
-			Rule: "merchant " + x.merchant.Name + ": max_amount, and " + x.operation.Name + " has no amount",
+			Rule: "merchant " + x.merchant.Name + ": its amounts are limited, and " + x.operation.Name + " has no amount",
 		}
 	}
 	if !decision.Allowed {
@@ -221,7 +229,7 @@ func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret
 	if ctx.Err() != nil { // the merchant is gone, and nothing has happened yet
 		return unsent(NotSent, "the request was cancelled before anything was sent")
 	}
-	account := g.Accounts[x.merchant.Account]
+	account := g.Accounts[x.account]
 	credential, err := account.Secret.Acquire()
 	if err != nil {
 		x.record.Err = err
@@ -299,7 +307,7 @@ func (g *Gateway) check(x *exchange, response *egress.Response, key secret.Value
 	if verdict.Body == nil {
 		return ownAnswer(x), nil
 	}
-	return Answer{Status: http.StatusOK, Header: verdict.Header, Body: verdict.Body}, nil
+	return Answer{Status: http.StatusOK, Header: verdict.Header, Body: x.unprefix(verdict.Body)}, nil
 }
 
 // unknown answers where something was sent and no trustworthy answer came:
@@ -310,6 +318,16 @@ func (g *Gateway) unknown(x *exchange, code Code, detail string) (Answer, *Probl
 		return ownAnswer(x), nil
 	}
 	return Answer{}, &Problem{Code: code, Detail: detail}
+}
+
+// throttle holds the merchant to its rate. It comes before anything is
+// recorded: what was sent is never cut off.
+func (g *Gateway) throttle(merchant *whitelist.Merchant) *Problem {
+	wait, ok := g.Limits.Allow(merchant.Name)
+	if ok {
+		return nil
+	}
+	return &Problem{Code: LimitExceeded, Detail: "the merchant calls more often than its rate allows", RetryAfter: wait}
 }
 
 // recovered turns a bug into the careful answer: whatever may have been sent

@@ -1,0 +1,168 @@
+package gateway
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+)
+
+// deadlineMargin is what an exchange may take beyond the time of its calls until
+// its transaction counts as given up. Too short a time does no harm: an outcome
+// that comes late is still recorded.
+const deadlineMargin = 5 * time.Second
+
+// once carries out an operation that moves money at most once for each request
+// ID: record, send, settle, answer.
+func (g *Gateway) once(ctx context.Context, x *exchange) (Answer, *Problem) {
+	begun, problem := g.begin(ctx, x)
+	if problem != nil {
+		return Answer{}, problem
+	}
+	x.transaction = begun.Transaction
+	x.record.Transaction = begun.Transaction.ID
+	if !begun.Fresh {
+		x.record.Repeat = true
+		return g.repeat(ctx, x)
+	}
+	// From here on a merchant that hangs up changes nothing.
+	ctx = context.WithoutCancel(ctx)
+	answer, problem := g.carryGuarded(ctx, x)
+	if problem == nil && x.operation.RevalidatePolicy() == nowpay.RevalidateAlways {
+		answer = g.confirm(ctx, x, answer)
+	}
+	return g.settle(ctx, x, answer, problem)
+}
+
+// begin records the intent. After a problem nothing may be sent.
+func (g *Gateway) begin(ctx context.Context, x *exchange) (journal.Begun, *Problem) {
+	begun, err := g.Journal.Begin(ctx, journal.Intent{
+		ID: x.record.ID, Account: x.account, RequestID: x.sent.RequestID,
+		Merchant: x.merchant.Name, Operation: x.operation.Name, Amount: x.sent.Amount,
+		Canonical:  x.body.Canonical(),
+		Fields:     x.statusFields(),
+		Deadline:   g.Now().Add(g.Egress.Timeout() + g.Reconcile.StatusTimeout + deadlineMargin),
+		DailyLimit: x.merchant.DailyAmount,
+		Next:       g.next,
+	})
+	switch {
+	case err == nil:
+		return begun, nil
+	case errors.Is(err, journal.ErrReused):
+		return begun, &Problem{Code: RequestIDReused, Detail: "give every payment a request ID of its own; the one that has this ID is not changed by this request"}
+	case errors.Is(err, journal.ErrDailyLimit):
+		return begun, &Problem{Code: LimitExceeded, Detail: "the amount would exceed what the merchant may spend on an Indian calendar day", RetryAfter: untilTomorrow(g.Now())}
+	}
+	x.record.Err = err
+	return begun, &Problem{Code: JournalUnavailable, Detail: "nothing was sent; the same request ID may be sent again"}
+}
+
+// untilTomorrow is the time until the next Indian calendar day.
+func untilTomorrow(now time.Time) time.Duration {
+	return nextMidnight(now).Sub(now)
+}
+
+// carryGuarded is carry, but a bug in it leaves an outcome to be settled.
+func (g *Gateway) carryGuarded(ctx context.Context, x *exchange) (answer Answer, problem *Problem) {
+	defer func() {
+		if p := recover(); p != nil {
+			answer, problem = g.recovered(ctx, x, p)
+		}
+	}()
+	return g.carry(ctx, x)
+}
+
+// settle records the outcome and answers. What could not be recorded in time is
+// not told: the answer is then that the outcome is not known, which is what a
+// repeat would be told if this process ended now.
+func (g *Gateway) settle(ctx context.Context, x *exchange, answer Answer, problem *Problem) (Answer, *Problem) {
+	change := journal.Change{
+		State: journal.State(x.record.Outcome), Cause: journal.ByExchange, Attempt: x.transaction.Attempt,
+		ProviderID: x.record.ProviderID, Integrity: x.record.Integrity, Evidence: x.evidence(), Next: g.next,
+	}
+	if problem == nil && x.record.Outcome != nowpay.Unknown {
+		change.Answer = &journal.Answer{ContentType: answer.Header.Get("Content-Type"), Body: answer.Body}
+	}
+	settled, err := g.Journal.Settle(ctx, x.transaction.ID, change)
+	switch {
+	case err == nil && settled.State == change.State:
+		return answer, problem
+	case problem != nil: // nothing was sent: that stays true
+		x.record.Err = errors.Join(x.record.Err, err)
+		return answer, problem
+	}
+	x.record.Err = errors.Join(x.record.Err, err)
+	return g.unknown(x, "", "")
+}
+
+// evidence is what led to the outcome, as far as it may be stored in the open.
+func (x *exchange) evidence() string {
+	evidence := map[string]any{}
+	if x.record.ProviderStatus != 0 {
+		evidence["provider_status"] = x.record.ProviderStatus
+	}
+	if len(x.record.Findings) > 0 {
+		evidence["findings"] = x.record.Findings
+	}
+	if x.record.Err != nil {
+		evidence["error"] = x.record.Err.Error()
+	}
+	if x.record.EgressAddress.IsValid() {
+		evidence["egress_address"] = x.record.EgressAddress.String()
+	}
+	if x.record.CredentialVersion != 0 {
+		evidence["credential_version"] = x.record.CredentialVersion
+	}
+	return evidenceText(evidence)
+}
+
+func evidenceText(evidence map[string]any) string {
+	raw, err := json.Marshal(evidence)
+	if err != nil { // cannot happen: numbers, texts and lists of them
+		return "{}"
+	}
+	return string(raw)
+}
+
+// repeat answers a request whose ID is known. Nothing is sent, but for asking
+// what became of it.
+func (g *Gateway) repeat(ctx context.Context, x *exchange) (Answer, *Problem) {
+	switch x.transaction.State {
+	case journal.Created, journal.Sent:
+		return Answer{}, &Problem{
+			Code: InFlight, Detail: "the first request with this ID is not answered yet; ask again with the same request ID",
+			RetryAfter: min(retryAfter, max(time.Second, x.transaction.Deadline.Sub(g.Now()))),
+		}
+	case journal.Pending, journal.Unknown:
+		if asked, err := g.revalidate(ctx, x.transaction, journal.ByRevalidation); err == nil {
+			x.transaction = asked
+		}
+	case journal.Success, journal.Failed, journal.Refused, journal.Unsent:
+	}
+	return g.replay(x)
+}
+
+// replay answers from the journal.
+func (g *Gateway) replay(x *exchange) (Answer, *Problem) {
+	t := &x.transaction
+	x.record.Outcome, x.record.ProviderID, x.record.Integrity = nowpay.Outcome(t.State), t.ProviderID, t.Integrity
+	content, err := g.Journal.Content(t)
+	if err != nil {
+		x.record.Err = err
+		return Answer{}, &Problem{Code: JournalUnavailable, Detail: "the request ID is known, and nothing was sent again; its answer cannot be read now"}
+	}
+	var answer Answer
+	if stored := content.Answer; stored != nil {
+		answer = Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {stored.ContentType}}, Body: stored.Body}
+	} else {
+		answer = composed(x.operation, x.record.Outcome, x.fieldsOf(content.Reference))
+	}
+	if t.State.Final() {
+		answer.Header.Set(headerReplayed, "true")
+	}
+	return answer, nil
+}

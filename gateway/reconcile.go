@@ -1,0 +1,106 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+)
+
+const (
+	// reconcileInterval is the time between two looks for transactions that
+	// are due.
+	reconcileInterval = time.Second
+	// reconcileAtOnce is how many are worked on side by side.
+	reconcileAtOnce = 4
+	// claimLimit is how many are taken at a time; others are left to other
+	// gateways.
+	claimLimit = 4 * reconcileAtOnce
+)
+
+// RunReconciliation settles transactions in the background until ctx ends:
+// those whose deadline has passed, those that are pending or unknown, and once a
+// day those that are final. Several gateways share the work. It returns when all
+// of it has ended.
+func (g *Gateway) RunReconciliation(ctx context.Context) {
+	for {
+		busy := g.reconcileDue(ctx)
+		wait := g.jitter(reconcileInterval)
+		if busy {
+			wait = 0
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		}
+	}
+}
+
+// reconcileDue looks at transactions that are due, and reports whether there may
+// be more of them.
+func (g *Gateway) reconcileDue(ctx context.Context) (more bool) {
+	due, err := g.Journal.Claim(ctx, journal.Claim{
+		Accounts: g.accountNames, Limit: claimLimit, Lease: g.lease(), Next: g.next,
+	})
+	if err != nil {
+		if ctx.Err() == nil && !errors.Is(err, journal.ErrUnavailable) { // which the journal says itself
+			g.Logger.ErrorContext(ctx, "taking transactions that are due", "error", err)
+		}
+		return false
+	}
+	var working sync.WaitGroup
+	slots := make(chan struct{}, reconcileAtOnce)
+	for _, t := range due {
+		slots <- struct{}{}
+		working.Go(func() {
+			defer func() { <-slots }()
+			g.reconcile(ctx, t)
+		})
+	}
+	working.Wait()
+	return len(due) == claimLimit && ctx.Err() == nil
+}
+
+// lease is how long transactions that were taken are nobody else's: as long as
+// asking about all of them may take.
+func (g *Gateway) lease() time.Duration {
+	return 2*claimLimit/reconcileAtOnce*g.Reconcile.StatusTimeout + time.Minute
+}
+
+// reconcile asks about one transaction, if that is possible, and shows it to a
+// person if it was open for too long.
+func (g *Gateway) reconcile(ctx context.Context, t journal.Transaction) {
+	cause := journal.ByReconciliation
+	if t.State.Final() {
+		cause = journal.ByDailyCheck
+	}
+	var err error
+	asked := false
+	if g.asksAbout(t) && g.canAsk(t) {
+		var after journal.Transaction
+		if after, err = g.revalidate(ctx, t, cause); err == nil {
+			t, asked = after, true
+		}
+	}
+	if ctx.Err() != nil {
+		return // the lease ends, and somebody else goes on
+	}
+	change := journal.Change{Cause: journal.ByReconciliation, Next: g.next, Checked: !asked && err != nil}
+	change.Attention = !t.State.Final() && t.Attention.IsZero() && !g.Now().Before(t.Created.Add(g.Reconcile.PersonAfter))
+	if asked && !change.Attention {
+		return
+	}
+	after, err := g.Journal.Change(ctx, t.ID, change)
+	switch {
+	case err != nil:
+		g.Logger.WarnContext(ctx, "planning the next look at a transaction; it is looked at again when its lease ends", "transaction", t.ID, "error", err)
+	case change.Attention && !after.Attention.IsZero():
+		g.Logger.ErrorContext(ctx, "a transaction needs a person: settle it with `caddy nowpay transactions settle`",
+			"transaction", t.ID, "merchant", t.Merchant, "operation", t.Operation, "amount", t.Amount.String(), "state", string(after.State))
+	}
+}

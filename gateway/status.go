@@ -1,0 +1,295 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/singleflight"
+	"golang.org/x/time/rate"
+
+	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+)
+
+// askAgain is the shortest time between two status calls about a transaction
+// that merchants can bring about.
+const askAgain = 2 * time.Second
+
+// Why a transaction is not asked about.
+var (
+	// ErrNoStatus means that no operation tells what became of the transaction,
+	// or that it is not to be asked.
+	ErrNoStatus = errors.New("there is no status operation for the transaction")
+	// ErrAskedOften means that the limit of status calls is reached, or that
+	// the transaction was asked about a moment ago.
+	ErrAskedOften = errors.New("asked often enough for now")
+)
+
+// StatusCall is the account of one status call, or of one that was not made.
+type StatusCall struct {
+	Account, Operation string // the operation that moved the money
+	Transaction        string
+	Cause              journal.Cause
+	Outcome            nowpay.Outcome // what the answer says; Unknown if nothing
+	Findings           []integrity.Finding
+	Err                error // why there was no call, or no answer
+}
+
+// asking keeps status calls within bounds.
+type asking struct {
+	calls  singleflight.Group // by transaction
+	limits map[string]*rate.Limiter
+
+	mu     sync.Mutex
+	recent map[string]time.Time // when a transaction was asked about
+}
+
+func newAsking(cfg Config) asking {
+	a := asking{limits: make(map[string]*rate.Limiter), recent: make(map[string]time.Time)}
+	perSecond := rate.Limit(float64(cfg.Reconcile.StatusRate.Requests) / cfg.Reconcile.StatusRate.Per.Seconds())
+	for account := range cfg.Accounts {
+		a.limits[account] = rate.NewLimiter(perSecond, cfg.Reconcile.StatusRate.Burst)
+	}
+	return a
+}
+
+// often notes that a transaction is asked about, and reports whether it was a
+// moment ago already.
+func (a *asking) often(id string, now time.Time) bool {
+	const many = 10_000
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if asked, ok := a.recent[id]; ok && now.Sub(asked).Abs() < askAgain {
+		return true
+	}
+	if len(a.recent) >= many {
+		clear(a.recent)
+	}
+	a.recent[id] = now
+	return false
+}
+
+// revalidate asks the provider what became of a transaction, once for all who
+// want to know at the same time, and records what it says. It returns the
+// transaction as it is then. Merchants are held back by [ErrAskedOften]; the
+// background waits for its turn.
+func (g *Gateway) revalidate(ctx context.Context, t journal.Transaction, cause journal.Cause) (journal.Transaction, error) {
+	after, err, _ := g.asking.calls.Do(t.ID, func() (any, error) {
+		// What one asks for all is not given up with one.
+		return g.askAndRecord(context.WithoutCancel(ctx), t, cause)
+	})
+	if err != nil {
+		return t, err
+	}
+	return after.(journal.Transaction), nil
+}
+
+func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause journal.Cause) (journal.Transaction, error) {
+	if cause == journal.ByRevalidation && g.asking.often(t.ID, g.Now()) {
+		return t, ErrAskedOften
+	}
+	content, err := g.Journal.Content(&t)
+	if err != nil {
+		return t, err
+	}
+	known := nowpay.Known{RequestID: t.RequestID, ProviderID: t.ProviderID, Amount: t.Amount, Sent: t.Created, Fields: content.Fields}
+	verdict, err := g.ask(ctx, t, known, cause)
+	if err != nil {
+		return t, err
+	}
+	change := journal.Change{Cause: cause, Checked: true, Evidence: statusEvidence(verdict), Next: g.next}
+	if cause == journal.ByDailyCheck {
+		change.Next = func(journal.Transaction) time.Time { return time.Time{} } // once is enough
+	}
+	if verdict.Outcome != nowpay.Unknown {
+		change.State, change.ProviderID, change.Reference = journal.State(verdict.Outcome), verdict.ProviderID, verdict.Reference
+		change.Integrity = revalidated
+	}
+	after, err := g.Journal.Change(ctx, t.ID, change)
+	if errors.Is(err, journal.ErrTransition) { // something else was quicker
+		return g.Journal.Get(ctx, t.ID)
+	}
+	if err == nil && after.Reversed != "" && after.Reversed != t.Reversed {
+		g.Logger.ErrorContext(ctx, "the provider contradicts a final state; a person must look at it",
+			"transaction", t.ID, "merchant", t.Merchant, "operation", t.Operation, "state", after.State, "provider_says", after.Reversed)
+	}
+	return after, err
+}
+
+// ask makes one status call, signed and sent as every other request is.
+func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.Known, cause journal.Cause) (verdict integrity.StatusVerdict, err error) {
+	defer func() {
+		if !errors.Is(err, ErrNoStatus) {
+			g.observe(ctx, t, cause, verdict, err)
+		}
+	}()
+	verdict.Outcome = nowpay.Unknown
+	operation, ok := g.Catalogue.Lookup(t.Operation)
+	if !ok || operation.Status == nil || operation.RevalidatePolicy() == nowpay.RevalidateNever {
+		return verdict, ErrNoStatus
+	}
+	status, ok := g.Catalogue.Lookup(operation.Status.Operation)
+	if !ok {
+		return verdict, ErrNoStatus
+	}
+	body, err := operation.Status.Body(status, known)
+	if err != nil {
+		return verdict, err
+	}
+	if err := g.mayAsk(ctx, t.Account, cause); err != nil {
+		return verdict, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.Reconcile.StatusTimeout)
+	defer cancel()
+	x := &exchange{account: t.Account, operation: status, body: body}
+	signed, credential, problem := g.sign(ctx, x)
+	if problem != nil {
+		return verdict, x.failure(problem)
+	}
+	defer credential.Release()
+	response, problem := g.send(ctx, x, signed)
+	if problem != nil || response == nil {
+		return verdict, x.failure(problem)
+	}
+	asked := integrity.Asked{Operation: operation, StatusOperation: status, Known: known}
+	answer := integrity.Answer{Status: response.Status, Header: response.Header, Body: response.Body}
+	verdict = integrity.CheckStatus(asked, answer, credential.Key())
+	if verdict.Leak {
+		clear(response.Body)
+	}
+	return verdict, nil
+}
+
+// failure is why an exchange of the gateway's own has no answer.
+func (x *exchange) failure(problem *Problem) error {
+	switch {
+	case x.record.Err != nil:
+		return fmt.Errorf("asking %s: %w", x.operation.Name, x.record.Err)
+	case problem != nil:
+		return fmt.Errorf("asking %s: %s", x.operation.Name, problem.Code)
+	}
+	return fmt.Errorf("asking %s: no answer", x.operation.Name)
+}
+
+// mayAsk takes one of the account's status calls: at once or not at all for
+// those who wait for an answer, patiently in the background.
+func (g *Gateway) mayAsk(ctx context.Context, account string, cause journal.Cause) error {
+	limiter := g.asking.limits[account]
+	switch {
+	case limiter == nil:
+		return fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
+	case cause == journal.ByReconciliation || cause == journal.ByDailyCheck:
+		if err := limiter.Wait(ctx); err != nil {
+			return fmt.Errorf("%w: %w", ErrAskedOften, err)
+		}
+	case !limiter.Allow():
+		return ErrAskedOften
+	}
+	return nil
+}
+
+// observe logs and counts a status call.
+func (g *Gateway) observe(ctx context.Context, t journal.Transaction, cause journal.Cause, verdict integrity.StatusVerdict, err error) {
+	call := StatusCall{
+		Account: t.Account, Operation: t.Operation, Transaction: t.ID, Cause: cause,
+		Outcome: verdict.Outcome, Findings: verdict.Findings, Err: err,
+	}
+	g.Observed(call)
+	level := slog.LevelInfo
+	switch {
+	case verdict.Leak:
+		level = slog.LevelError
+	case len(verdict.Findings) > 0 || err != nil && !errors.Is(err, ErrAskedOften) && !errors.Is(err, nowpay.ErrCannotAsk):
+		level = slog.LevelWarn
+	}
+	attrs := []slog.Attr{
+		slog.String("transaction", t.ID), slog.String("merchant", t.Merchant), slog.String("operation", t.Operation),
+		slog.String("cause", string(cause)), slog.String("state", string(t.State)), slog.String("provider_says", string(verdict.Outcome)),
+	}
+	if len(verdict.Findings) > 0 {
+		attrs = append(attrs, slog.Any("findings", verdict.Findings))
+	}
+	if err != nil {
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	g.Logger.LogAttrs(ctx, level, "status call", attrs...)
+}
+
+// statusEvidence is what a status call told, as far as it may be stored in the
+// open.
+func statusEvidence(v integrity.StatusVerdict) string {
+	return evidenceText(map[string]any{"provider_says": v.Outcome, "found": v.Found, "findings": v.Findings})
+}
+
+// confirm asks for the provider's own status before an answer is passed on, for
+// operations that want it, and gives the answer that both allow.
+func (g *Gateway) confirm(ctx context.Context, x *exchange, answer Answer) Answer {
+	known := nowpay.Known{
+		RequestID: x.sent.RequestID, ProviderID: x.record.ProviderID, Amount: x.sent.Amount,
+		Sent: x.transaction.Created, Fields: x.statusFields(),
+	}
+	verdict, err := g.ask(ctx, x.transaction, known, journal.ByExchange)
+	said := x.record.Outcome
+	switch {
+	case err == nil && verdict.Outcome == said && said != nowpay.Unknown:
+		x.record.Integrity = revalidated
+		return answer
+	case said == nowpay.Refused && !verdict.Found, said == nowpay.Unknown && verdict.Outcome == nowpay.Unknown:
+		return answer // nothing speaks against it
+	case said == nowpay.Pending, said == nowpay.Unknown:
+		return x.believe(verdict, answer)
+	case said == nowpay.Refused, verdict.Outcome == nowpay.Success, verdict.Outcome == nowpay.Failed:
+		x.record.Findings = append(x.record.Findings, integrity.Contradiction)
+		contradicted, _ := g.unknown(x, "", "")
+		return contradicted
+	}
+	// Success or failure without a word of the provider's status: not yet.
+	x.record.Outcome, x.record.Integrity = nowpay.Pending, unverified
+	return ownAnswer(x)
+}
+
+// believe takes over what the status says of a transaction whose own answer left
+// it open.
+func (x *exchange) believe(verdict integrity.StatusVerdict, answer Answer) Answer {
+	if verdict.Outcome == nowpay.Unknown {
+		return answer
+	}
+	x.record.Outcome, x.record.Integrity = verdict.Outcome, revalidated
+	if verdict.ProviderID != "" {
+		x.record.ProviderID = verdict.ProviderID
+	}
+	return composed(x.operation, verdict.Outcome, x.fieldsOf(verdict.Reference))
+}
+
+// fieldsOf are the fields of an answer that the gateway composes.
+func (x *exchange) fieldsOf(reference string) map[string]string {
+	fields := map[string]string{x.operation.AnswerID(): x.ownID, x.operation.ProviderID: x.record.ProviderID}
+	if len(x.operation.SuccessNeeds) == 1 && x.record.Outcome == nowpay.Success {
+		fields[x.operation.SuccessNeeds[0]] = reference
+	}
+	return fields
+}
+
+// statusFields are the fields of the request that a status query needs.
+func (x *exchange) statusFields() map[string]string {
+	query := x.operation.Status
+	if query == nil {
+		return nil
+	}
+	fields := make(map[string]string)
+	for _, list := range [][]nowpay.StatusField{query.Send, query.Match} {
+		for _, field := range list {
+			name, ok := strings.CutPrefix(string(field.Source), string(nowpay.SourceField))
+			if value, there := x.body.Get(name); ok && there {
+				fields[name] = value.Text
+			}
+		}
+	}
+	return fields
+}
