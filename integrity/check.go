@@ -103,10 +103,7 @@ func collect(checks ...check) []Finding {
 func judge(sent Sent, body *nowpay.Body) (nowpay.Outcome, string, []Finding) {
 	op := sent.Operation
 	success := textOf(body, "success")
-	id := textOf(body, op.ProviderID)
-	if strings.TrimSpace(id) == "" {
-		id = ""
-	}
+	id := textUnlessBlank(body, op.ProviderID)
 	said := op.Scale.Read(success)
 	if said == nowpay.Failed && success == "0" && !created(op, body, id) {
 		said = nowpay.Refused
@@ -151,10 +148,15 @@ func created(op *nowpay.Operation, body *nowpay.Body, id string) bool {
 // unambiguous reports whether no field that is checked is there in another
 // letter case.
 func unambiguous(op *nowpay.Operation, body *nowpay.Body) bool {
-	checked := append([]string{"success", op.AnswerID(), op.ProviderID, op.Amount}, op.SuccessNeeds...)
+	return hasNoOtherCase(body, append([]string{"success", op.AnswerID(), op.ProviderID, op.Amount}, op.SuccessNeeds...)...)
+}
+
+// hasNoOtherCase reports whether none of the names is there in another letter
+// case.
+func hasNoOtherCase(body *nowpay.Body, names ...string) bool {
 	for name := range body.Members() {
-		for _, c := range checked {
-			if name != c && strings.EqualFold(name, c) {
+		for _, n := range names {
+			if name != n && strings.EqualFold(name, n) {
 				return false
 			}
 		}
@@ -188,16 +190,19 @@ func sameAmount(sent Sent, body *nowpay.Body) bool {
 	return err == nil && amount == sent.Amount
 }
 
-// isComplete reports whether a success has what it needs. Zeros, "NA" and
-// "null" are what an unset bank reference reads like, so there must be a digit.
+// isComplete reports whether a success has what it needs.
 func isComplete(op *nowpay.Operation, body *nowpay.Body) bool {
 	for _, name := range op.SuccessNeeds {
-		if !strings.ContainsAny(textOf(body, name), "123456789") {
+		if !isReference(textOf(body, name)) {
 			return false
 		}
 	}
 	return true
 }
+
+// isReference tells a bank's reference from zeros, "NA" and "null", which is
+// what an unset one reads like: there must be a digit.
+func isReference(text string) bool { return strings.ContainsAny(text, "123456789") }
 
 // isBare reports whether nothing in the answer speaks of a transaction: no bank
 // reference, and no id of Nowpay's, however deep.
@@ -232,4 +237,13 @@ func textOf(body *nowpay.Body, name string) string {
 	}
 	v, _ := body.Get(name)
 	return v.Text
+}
+
+// textUnlessBlank is textOf for ids: a blank one is none.
+func textUnlessBlank(body *nowpay.Body, name string) string {
+	text := textOf(body, name)
+	if strings.TrimSpace(text) == "" {
+		return ""
+	}
+	return text
 }

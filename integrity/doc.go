@@ -9,6 +9,9 @@
 // front of the real answer. Something between us and Nowpay may mix answers
 // up, or echo a request with the key in it.
 //
+// A status query adds its own traps: `success` is about the query, an unknown
+// or an old transaction is an empty list, and ids are matched by their beginning.
+//
 // # Invariants
 //
 //   - Only an answer that passes every check is [nowpay.Success], and only
@@ -17,8 +20,11 @@
 //     [nowpay.Pending].
 //   - A body is passed on only if there is no finding but [KeyLeak]; without
 //     a leak it is passed on byte for byte.
-//   - Nothing in a [Verdict] holds the key in a form that [FindLeak] knows.
-//   - Check depends on its arguments alone: no clock, no log, no state. It
-//     may be called concurrently. Working memory that holds the key or an
-//     encoding of it is overwritten before it returns.
+//   - Nothing in a [Verdict] or [StatusVerdict] holds the key in a form that
+//     [FindLeak] knows.
+//   - What a status answer says counts only for the one row whose ids are the
+//     transaction's. No row, or a refusal of the query, is never "failed".
+//   - Check and CheckStatus depend on their arguments alone: no clock, no log,
+//     no state. They may be called concurrently. Working memory that holds the
+//     key or an encoding of it is overwritten before they return.
 package integrity

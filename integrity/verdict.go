@@ -78,12 +78,24 @@ const (
 	// WrongProviderID is no id, or missing where it has to be.
 	WrongProviderID Finding = "provider-id"
 	// Contradiction means that an answer which refuses speaks of a transaction
-	// all the same: it has a bank reference, or Nowpay's id in another place.
+	// all the same: it has a bank reference, or Nowpay's id in another place. Or
+	// that a status answer tells one state and its `success` another.
 	Contradiction Finding = "contradiction"
 	// WrongAmount is not that of the request.
 	WrongAmount Finding = "amount"
 	// MissingField means that a success lacks a field without which it is none yet.
 	MissingField Finding = "missing-field"
+	// QueryRefused means that Nowpay refused a status query itself: for its key
+	// or address, say. That is nothing about the transaction.
+	QueryRefused Finding = "query-refused"
+	// ManyRows means that more than one row of a status answer has an id of the
+	// transaction: it may have been paid twice.
+	ManyRows Finding = "many-rows"
+	// WrongField means that a status answer repeats another field of the
+	// request than was sent.
+	WrongField Finding = "field"
+	// WrongState is not among the states that the status query knows.
+	WrongState Finding = "state"
 	// KeyLeak means that the answer holds the key, see [FindLeak].
 	KeyLeak Finding = "key-leak"
 )
