@@ -48,7 +48,7 @@ type Config struct {
 // Gateway carries out exchanges. It is safe for concurrent use.
 type Gateway struct {
 	Config
-	asking       asking
+	asking       *asking
 	accountNames []string
 }
 

@@ -19,7 +19,7 @@ const deadlineMargin = 5 * time.Second
 // once carries out an operation that moves money at most once for each request
 // ID: record, send, settle, answer.
 func (g *Gateway) once(ctx context.Context, x *exchange) (Answer, *Problem) {
-	begun, problem := g.begin(ctx, x)
+	begun, problem := g.intend(ctx, x)
 	if problem != nil {
 		return Answer{}, problem
 	}
@@ -38,8 +38,8 @@ func (g *Gateway) once(ctx context.Context, x *exchange) (Answer, *Problem) {
 	return g.settle(ctx, x, answer, problem)
 }
 
-// begin records the intent. After a problem nothing may be sent.
-func (g *Gateway) begin(ctx context.Context, x *exchange) (journal.Begun, *Problem) {
+// intend records the intent. After a problem nothing may be sent.
+func (g *Gateway) intend(ctx context.Context, x *exchange) (journal.Begun, *Problem) {
 	begun, err := g.Journal.Begin(ctx, journal.Intent{
 		ID: x.record.ID, Account: x.account, RequestID: x.sent.RequestID,
 		Merchant: x.merchant.Name, Operation: x.operation.Name, Amount: x.sent.Amount,

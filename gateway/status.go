@@ -50,8 +50,8 @@ type asking struct {
 	recent map[string]time.Time // when a transaction was asked about
 }
 
-func newAsking(cfg Config) asking {
-	a := asking{limits: make(map[string]*rate.Limiter), recent: make(map[string]time.Time)}
+func newAsking(cfg Config) *asking {
+	a := &asking{limits: make(map[string]*rate.Limiter), recent: make(map[string]time.Time)}
 	perSecond := rate.Limit(float64(cfg.Reconcile.StatusRate.Requests) / cfg.Reconcile.StatusRate.Per.Seconds())
 	for account := range cfg.Accounts {
 		a.limits[account] = rate.NewLimiter(perSecond, cfg.Reconcile.StatusRate.Burst)
@@ -142,10 +142,10 @@ func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.K
 	if err != nil {
 		return verdict, err
 	}
-	if err := g.mayAsk(ctx, t.Account, cause); err != nil {
+	ctx, cancel, err := g.mayAsk(ctx, t.Account, cause)
+	if err != nil {
 		return verdict, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, g.Reconcile.StatusTimeout)
 	defer cancel()
 	x := &exchange{account: t.Account, operation: status, body: body}
 	signed, credential, problem := g.sign(ctx, x)
@@ -177,21 +177,32 @@ func (x *exchange) failure(problem *Problem) error {
 	return fmt.Errorf("asking %s: no answer", x.operation.Name)
 }
 
-// mayAsk takes one of the account's status calls: at once or not at all for
-// those who wait for an answer, patiently in the background.
-func (g *Gateway) mayAsk(ctx context.Context, account string, cause journal.Cause) error {
+// mayAsk takes one of the account's status calls, and gives the time that it may
+// take: at once or not at all for those who only want to know, patiently in the
+// background, and within that time for an exchange that waits for it.
+func (g *Gateway) mayAsk(ctx context.Context, account string, cause journal.Cause) (context.Context, context.CancelFunc, error) {
 	limiter := g.asking.limits[account]
-	switch {
-	case limiter == nil:
-		return fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
-	case cause == journal.ByReconciliation || cause == journal.ByDailyCheck:
-		if err := limiter.Wait(ctx); err != nil {
-			return fmt.Errorf("%w: %w", ErrAskedOften, err)
-		}
-	case !limiter.Allow():
-		return ErrAskedOften
+	if limiter == nil {
+		return nil, nil, fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
 	}
-	return nil
+	background := cause == journal.ByReconciliation || cause == journal.ByDailyCheck
+	var err error
+	if background {
+		err = limiter.Wait(ctx)
+	}
+	ctx, cancel := context.WithTimeout(ctx, g.Reconcile.StatusTimeout)
+	switch {
+	case background:
+	case cause == journal.ByExchange:
+		err = limiter.Wait(ctx)
+	case !limiter.Allow():
+		err = ErrAskedOften
+	}
+	if err != nil {
+		cancel()
+		return nil, nil, fmt.Errorf("%w: %w", ErrAskedOften, err)
+	}
+	return ctx, cancel, nil
 }
 
 // observe logs and counts a status call.
