@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -47,29 +48,41 @@ func (a *App) Provision(ctx caddy.Context) error {
 		}
 		accounts[name] = gateway.Account{Secret: a.rt.accounts[name], Sign: account.sign}
 	}
+	if err := a.rt.acquireJournal(settings.journal); err != nil {
+		return err
+	}
 	a.rt.gateway = gateway.New(gateway.Config{
 		Catalogue: settings.catalogue,
 		Policy:    settings.policy,
 		Accounts:  accounts,
 		Egress:    a.rt.egress,
+		Journal:   a.rt.journal.Journal,
+		Limits:    gateway.NewLimits(settings.policy.Merchants(), servingLimits(), time.Now),
+		Reconcile: settings.reconcile,
 		MaxBody:   settings.maxBody,
 		Logger:    a.rt.logger,
 		Record:    metrics.record,
+		Observed:  metrics.observe,
 		NewID:     func() string { return ulid.Make().String() },
 		Now:       time.Now,
+		Random:    rand.Float64,
 	})
 	return nil
 }
 
-// Start fetches the credentials and begins to watch the egress addresses. What
-// is missing stops nothing: the gateway refuses merchants, says so in its
-// readiness, and recovers by itself.
+// Start opens the journal, fetches the credentials and begins to watch the egress
+// addresses. What is missing stops nothing: the gateway refuses merchants, says
+// so in its readiness, and recovers by itself. A journal that cannot be opened for
+// a reason that does not pass stops the start.
 func (a *App) Start() error {
+	ctx := context.Background() //nolint:forbidigo // caddy.App.Start has none to give
+	if err := a.rt.journal.start(ctx, a.rt.logger); err != nil {
+		return err
+	}
 	a.rt.egress.Start()
 	if err := a.rt.egress.Ready(); err != nil {
 		a.rt.logger.Error("the egress address is missing; refusing merchants until it is there", "error", err)
 	}
-	ctx := context.Background() //nolint:forbidigo // caddy.App.Start has none to give
 	var starting sync.WaitGroup // together, so that all take no longer than one may
 	for name, source := range a.rt.accounts {
 		starting.Go(func() {
@@ -80,12 +93,15 @@ func (a *App) Start() error {
 	}
 	starting.Wait()
 	a.rt.serve()
+	a.rt.reconcile(ctx)
 	return nil
 }
 
-// Stop waits for exchanges under way when the process ends. A reload needs no
-// waiting: they keep what they use until they are done.
+// Stop ends the work in the background, and waits for exchanges under way when
+// the process ends. A reload needs no waiting for these: they keep what they use
+// until they are done.
 func (a *App) Stop() error {
+	a.rt.rest()
 	if caddy.Exiting() {
 		a.rt.drain()
 	}
@@ -98,6 +114,7 @@ func (a *App) Cleanup() error {
 	if a.rt == nil {
 		return nil
 	}
+	a.rt.rest()
 	a.rt.unserve()
 	a.rt.close()
 	return nil

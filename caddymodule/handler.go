@@ -27,6 +27,8 @@ func init() {
 //
 //	POST /api/index.php?route=/api/<group>/<action>   an operation
 //	POST /api/<group>/<action>                        the same, the short way
+//	GET  /transactions/<request id>                   what became of a transaction of the merchant's
+//	POST /transactions/<request id>/revalidate        the same, having asked the provider
 //	GET  /operations                                  what the merchant may call
 //	GET  /health/live, GET /health/ready              without authentication
 //
@@ -81,8 +83,11 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) gateway.Answe
 		Caller: h.caller(r), Method: r.Method, Target: r.RequestURI, Header: r.Header,
 		Early: early(r), Body: &timedBody{body: r.Body, control: http.NewResponseController(w)},
 	}
-	if r.RequestURI == "/operations" {
+	switch {
+	case r.RequestURI == "/operations":
 		return rt.gateway.Operations(r.Context(), request)
+	case strings.HasPrefix(r.RequestURI, "/transactions/"):
+		return rt.gateway.Transactions(r.Context(), request)
 	}
 	return rt.gateway.Exchange(r.Context(), request)
 }

@@ -17,6 +17,8 @@ var metrics = newMetricSet()
 // metricSet is every metric of the gateway.
 type metricSet struct {
 	exchanges  *prometheus.CounterVec
+	repeats    *prometheus.CounterVec
+	asked      *prometheus.CounterVec
 	decisions  *prometheus.CounterVec
 	integrity  *prometheus.CounterVec
 	own        *prometheus.HistogramVec
@@ -37,6 +39,14 @@ func newMetricSet() *metricSet {
 			Namespace: namespace, Name: "exchanges_total",
 			Help: "Exchanges that came as far as signing, by what became of them.",
 		}, []string{"merchant", "operation", "outcome"}),
+		repeats: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "repeats_total",
+			Help: "Requests whose request ID was known: nothing was sent, by what is known of the first one.",
+		}, []string{"merchant", "operation", "outcome"}),
+		asked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "status_calls_total",
+			Help: "Questions to the provider about what became of a transaction, by who wanted to know and what it says; `none` means that there was no call or no answer.",
+		}, []string{"operation", "cause", "provider_says"}),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: namespace, Name: "decisions_total",
 			Help: "Requests by the gateway's decision: allowed, or the code of the problem.",
@@ -59,7 +69,7 @@ func newMetricSet() *metricSet {
 		}),
 		state: newStateCollector(namespace),
 	}
-	m.collectors = []prometheus.Collector{m.exchanges, m.decisions, m.integrity, m.own, m.provider, m.inFlight, m.state}
+	m.collectors = []prometheus.Collector{m.exchanges, m.repeats, m.asked, m.decisions, m.integrity, m.own, m.provider, m.inFlight, m.state}
 	return m
 }
 
@@ -83,6 +93,10 @@ func (m *metricSet) record(r *gateway.Record) {
 	if r.Outcome == "" {
 		return
 	}
+	if r.Repeat {
+		m.repeats.WithLabelValues(r.Merchant, r.Operation, string(r.Outcome)).Inc()
+		return
+	}
 	m.exchanges.WithLabelValues(r.Merchant, r.Operation, string(r.Outcome)).Inc()
 	m.own.WithLabelValues(r.Operation).Observe((r.Duration - r.ProviderDuration).Seconds())
 	if r.ProviderDuration > 0 {
@@ -91,6 +105,15 @@ func (m *metricSet) record(r *gateway.Record) {
 	for _, finding := range r.Findings {
 		m.integrity.WithLabelValues(r.Operation, string(finding)).Inc()
 	}
+}
+
+// observe counts a question about a transaction.
+func (m *metricSet) observe(c gateway.StatusCall) {
+	says := string(c.Outcome)
+	if c.Err != nil {
+		says = none
+	}
+	m.asked.WithLabelValues(c.Operation, string(c.Cause), says).Inc()
 }
 
 // left lists the merchants of one configuration that are not in the next.
@@ -116,6 +139,7 @@ func (m *metricSet) forget(merchants []string) {
 	for _, name := range merchants {
 		labels := prometheus.Labels{"merchant": name}
 		m.exchanges.DeletePartialMatch(labels)
+		m.repeats.DeletePartialMatch(labels)
 		m.decisions.DeletePartialMatch(labels)
 	}
 }

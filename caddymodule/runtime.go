@@ -59,12 +59,17 @@ var underWay sync.WaitGroup
 // runtime is what one configuration holds while it serves. Exchanges may
 // outlive the configuration, so whoever leaves last gives the resources back.
 type runtime struct {
-	gateway  *gateway.Gateway
-	egress   *egress.Client
-	accounts map[string]*pooledSource
-	keys     []string // of the pool, acquired and not yet given back
-	logger   *slog.Logger
-	underWay *sync.WaitGroup
+	gateway    *gateway.Gateway
+	egress     *egress.Client
+	accounts   map[string]*pooledSource
+	keys       []string // of the pool of sources, acquired and not yet given back
+	journal    *pooledJournal
+	journalKey string // of the pool of journals, acquired and not yet given back
+	logger     *slog.Logger
+	underWay   *sync.WaitGroup
+
+	reconciling     sync.WaitGroup // the work in the background
+	stopReconciling context.CancelFunc
 
 	ready   chan struct{} // closed by started
 	started func()        // lets those in who wait for the start; idempotent
@@ -79,11 +84,12 @@ type runtime struct {
 func newRuntime(logger *slog.Logger) *runtime {
 	ready := make(chan struct{})
 	return &runtime{
-		accounts: make(map[string]*pooledSource),
-		logger:   logger,
-		underWay: &underWay,
-		ready:    ready,
-		started:  sync.OnceFunc(func() { close(ready) }),
+		stopReconciling: func() {},
+		accounts:        make(map[string]*pooledSource),
+		logger:          logger,
+		underWay:        &underWay,
+		ready:           ready,
+		started:         sync.OnceFunc(func() { close(ready) }),
 	}
 }
 
@@ -97,6 +103,18 @@ func (r *runtime) serve() {
 	r.previous = previous
 	r.mu.Unlock()
 	r.started()
+}
+
+// reconcile begins to settle transactions in the background.
+func (r *runtime) reconcile(ctx context.Context) {
+	ctx, r.stopReconciling = context.WithCancel(ctx)
+	r.reconciling.Go(func() { r.gateway.RunReconciliation(ctx) })
+}
+
+// rest ends the work in the background and waits for it. It may be called twice.
+func (r *runtime) rest() {
+	r.stopReconciling()
+	r.reconciling.Wait()
 }
 
 // unserve returns to the configuration before, if r was still the one that
@@ -113,6 +131,7 @@ func (r *runtime) unserve() {
 		for name, source := range previous.accounts {
 			source.SetLogger(previous.logger.With("account", name))
 		}
+		previous.journal.SetLogger(previous.logger)
 	}
 }
 
@@ -196,6 +215,7 @@ func (r *runtime) release() {
 		}
 	}
 	r.keys = nil
+	r.releaseJournal() // last: an exchange ends with what it writes
 }
 
 // acquire takes an account's source from the pool, or puts it there.
@@ -229,6 +249,9 @@ func notReady() []string {
 		if !source.Status().Available {
 			reasons = append(reasons, "credential-unavailable: account "+name)
 		}
+	}
+	if err := r.journal.Ready(); err != nil {
+		reasons = append(reasons, "journal-unavailable: transactions cannot be recorded")
 	}
 	if err := r.egress.Ready(); err != nil {
 		reasons = append(reasons, "egress-unavailable: none of the egress addresses is on this machine")

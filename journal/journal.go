@@ -45,6 +45,8 @@ type Journal struct {
 	log     atomic.Pointer[slog.Logger]
 	keys    *keyring
 	health  atomic.Pointer[error] // why it cannot write; nil: it can
+	commits atomic.Uint64
+	writes  atomic.Uint64
 
 	queue   chan *operation
 	closing chan struct{}   // closed by Close
@@ -119,6 +121,10 @@ func (j *Journal) Ready() error {
 	}
 	return nil
 }
+
+// Writes tells how many operations were written since the journal was made, in
+// how many transactions of the database.
+func (j *Journal) Writes() (operations, commits uint64) { return j.writes.Load(), j.commits.Load() }
 
 // tend opens the journal if it is not open yet, runs the writer, and looks
 // after the key file.

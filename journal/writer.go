@@ -120,6 +120,8 @@ func (w *writer) commit(operations []*operation) {
 	switch {
 	case err == nil:
 		w.recovered()
+		w.commits.Add(1)
+		w.writes.Add(uint64(len(operations)))
 		for _, o := range operations {
 			o.finish(nil)
 		}
