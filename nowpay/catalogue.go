@@ -27,15 +27,15 @@ func NewCatalogue(ops []Operation) (*Catalogue, error) {
 		c.sorted = append(c.sorted, &o)
 	}
 	for _, o := range c.sorted {
-		if o.Status == "" {
+		if o.Status == nil {
 			continue
 		}
-		status, ok := c.byName[o.Status]
+		status, ok := c.byName[o.Status.Operation]
 		if !ok {
-			return nil, fmt.Errorf("adding operation %q: its status operation %q is unknown", o.Name, o.Status)
+			return nil, fmt.Errorf("adding operation %q: its status operation %q is unknown", o.Name, o.Status.Operation)
 		}
 		if status.MovesMoney {
-			return nil, fmt.Errorf("adding operation %q: its status operation %q moves money", o.Name, o.Status)
+			return nil, fmt.Errorf("adding operation %q: its status operation %q moves money", o.Name, o.Status.Operation)
 		}
 	}
 	slices.SortFunc(c.sorted, func(a, b *Operation) int { return cmp.Compare(a.Name, b.Name) })

@@ -36,8 +36,10 @@ type Operation struct {
 	Scale Scale
 	// SuccessNeeds are fields of the answer without which a success is not one yet.
 	SuccessNeeds []string
-	// Status names the operation that tells what became of a transaction; "" if none is known.
-	Status string
+	// Status says how to ask what became of a transaction; nil if that is not known.
+	Status *StatusQuery
+	// Revalidate says when it is asked; "" means [RevalidatePending] if there is a Status, else [RevalidateNever].
+	Revalidate Revalidate
 	// Personal are fields of request and answer, at any depth, that logs must mask.
 	Personal []string
 }
@@ -88,7 +90,7 @@ func (o *Operation) validate() error {
 			return fmt.Errorf("%q is not a field name", name)
 		}
 	}
-	if o.Status != "" && (!isRoute(o.Status) || o.Status == o.Name) {
+	if o.Status != nil && (!isRoute(o.Status.Operation) || o.Status.Operation == o.Name) {
 		return errors.New("the status operation must be another operation")
 	}
 	return o.validateMoney()

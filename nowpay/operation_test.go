@@ -55,7 +55,7 @@ func TestOperationValidate(t *testing.T) {
 		want   string // in the error; "" if it is valid
 	}{
 		{"as it is", func(*op) {}, ""},
-		{"no status needed", func(o *op) { o.Status = "recharge/history" }, ""},
+		{"no status needed", func(o *op) { o.Status = nowpay.HistoryQuery("recharge/history") }, ""},
 		{"a read needs nothing", func(o *op) {
 			*o = op{Name: "a/b", Method: "POST", Encoding: nowpay.Form, Scale: nowpay.Scale01}
 		}, ""},
@@ -113,8 +113,8 @@ func TestOperationValidate(t *testing.T) {
 		{"moves money and may cost", func(o *op) { o.MayCost = true }, "either moves money or"},
 		{"bad success field", func(o *op) { o.SuccessNeeds = []string{"rrn", ""} }, `"" is not a field name`},
 		{"bad personal field", func(o *op) { o.Personal = []string{"a b"} }, `"a b" is not a field name`},
-		{"own status", func(o *op) { o.Status = o.Name }, "the status operation must be another"},
-		{"bad status", func(o *op) { o.Status = "history" }, "the status operation must be another"},
+		{"own status", func(o *op) { o.Status = nowpay.HistoryQuery(o.Name) }, "the status operation must be another"},
+		{"bad status", func(o *op) { o.Status = nowpay.HistoryQuery("history") }, "the status operation must be another"},
 	} {
 		o := recharge()
 		test.change(&o)
@@ -173,11 +173,11 @@ func TestNewCatalogueRefuses(t *testing.T) {
 		"invalid": {change(func(o *nowpay.Operation) { o.Method = "GET" }), "the method must be POST"},
 		"twice":   {change(func(o *nowpay.Operation) { o.Name = "bank/payout" }), `adding operation "bank/payout": it is there already`},
 		"unknown status": {
-			change(func(o *nowpay.Operation) { o.Status = "recharge/history" }),
+			change(func(o *nowpay.Operation) { o.Status = nowpay.HistoryQuery("recharge/history") }),
 			`adding operation "recharge/dorecharge": its status operation "recharge/history" is unknown`,
 		},
 		"status moves money": {
-			change(func(o *nowpay.Operation) { o.Status = "bank/payout" }),
+			change(func(o *nowpay.Operation) { o.Status = nowpay.HistoryQuery("bank/payout") }),
 			`its status operation "bank/payout" moves money`,
 		},
 	} {

@@ -57,3 +57,19 @@ const (
 	// SourceField begins the name of a field of the transaction's own request, as in "field:psaid".
 	SourceField StatusSource = "field:"
 )
+
+// HistoryQuery asks the operation in the way that Nowpay documents for its recharge history.
+func HistoryQuery(operation string) *StatusQuery {
+	return &StatusQuery{
+		Operation: operation,
+		Send:      []StatusField{{"ourrequestid", SourceProviderID}},
+		Rows:      "data",
+		Match: []StatusField{
+			{"Clientid", SourceProviderID}, {"yourreqid", SourceRequestID}, {"amount", SourceAmount},
+		},
+		State:      "status",
+		States:     map[string]Outcome{"1": Success, "0": Failed, "2": Pending},
+		ProviderID: "Clientid",
+		Reference:  "op_referenceid",
+	}
+}

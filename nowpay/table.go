@@ -125,7 +125,13 @@ func Documented() []Operation {
 			Name: "pan/managecoupon", Method: http.MethodPost, Encoding: JSON, Scale: ScalePAN,
 			Fields:     []Field{text("psaid"), choice("type", "1", "0"), digits("qty"), requestID(yours)},
 			MovesMoney: true, RequestID: yours, ProviderID: ours,
-			Status:   "pan/coupon_status",
+			Status: &StatusQuery{
+				Operation: "pan/coupon_status",
+				Send:      []StatusField{{"ourrequestid", SourceProviderID}},
+				Match:     []StatusField{{"psaid", SourceField + "psaid"}},
+				State:     "coupon_status",
+				States:    map[string]Outcome{"APPROVED": Success, "REJECTED": Failed, "PENDING": Pending},
+			},
 			Personal: []string{"psaid"},
 		},
 

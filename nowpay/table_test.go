@@ -62,8 +62,12 @@ func TestDocumentedTraits(t *testing.T) {
 		t.Errorf("%d operations, want %d", len(ops), len(want))
 	}
 	for _, o := range ops {
+		status := ""
+		if o.Status != nil {
+			status = o.Status.Operation
+		}
 		got := traits{
-			o.MovesMoney, o.MayCost, o.Scale, o.RequestID, o.ProviderID, o.Amount, strings.Join(o.SuccessNeeds, " "), o.Status,
+			o.MovesMoney, o.MayCost, o.Scale, o.RequestID, o.ProviderID, o.Amount, strings.Join(o.SuccessNeeds, " "), status,
 		}
 		if got != want[o.Name] {
 			t.Errorf("%s: %+v, want %+v", o.Name, got, want[o.Name])
