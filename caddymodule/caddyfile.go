@@ -70,21 +70,51 @@ func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			scale         0/1/2|0/1|pan
 //			success_needs <answer field>...|none
 //			status        <operation>|none
+//			status        <operation> {
+//				send        <field> <source>
+//				rows        <field>
+//				match       <field> <source>
+//				state       <field>
+//				success     <value>...
+//				failed      <value>...
+//				pending     <value>...
+//				provider_id <field>
+//				reference   <field>
+//			}
+//			revalidate    never|pending|always
 //			personal      <field>...
 //		}
 //		merchant <name> {
-//			account     <name>
-//			token       sha256:<hex>...
-//			client_cert <SAN or sha256:<hex>>...
-//			user        <id>...
-//			from        <cidr>...|anywhere
-//			allow       <operation>...
-//			deny        <operation>...
-//			max_amount  <rupees>
+//			account           <name>
+//			token             sha256:<hex>...
+//			client_cert       <SAN or sha256:<hex>>...
+//			user              <id>...
+//			from              <cidr>...|anywhere
+//			allow             <operation>...
+//			deny              <operation>...
+//			max_amount        <rupees>
+//			daily_amount      <rupees>
+//			rate              <requests>/<duration> [<burst>]
+//			request_id_prefix <letters and digits>
 //			strip_credentials
+//		}
+//		journal sqlite [<path>] {
+//			key_file <file>
+//		}
+//		journal postgres <dsn> {
+//			key_file <file>
+//		}
+//		reconcile {
+//			person_after   <duration>
+//			status_rate    <requests>/<duration> [<burst>]
+//			status_timeout <duration>
+//			daily_check    <hh:mm>|off
 //		}
 //		max_body <size>
 //	}
+//
+// of which one `journal`. A source of `send` and `match` is request_id,
+// provider_id, amount, day, day_before, day_after or `field <name>`.
 func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 	d.Next() // the option's name
 	if _, err := values(d, 0, 0); err != nil {
@@ -95,6 +125,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"upstream":  a.parseUpstream,
 		"operation": namedBlocks(&a.Operations, (*Operation).words),
 		"merchant":  namedBlocks(&a.Merchants, (*Merchant).words),
+		"journal":   guestModule(&a.JournalRaw, "nowpay.journals", "store"),
+		"reconcile": a.parseReconcile,
 		"max_body":  oneSize(&a.MaxBody),
 	}.parse(d, "nowpay")
 }
@@ -137,8 +169,28 @@ func (m *Merchant) words() words {
 		"allow":             manyTexts(&m.Allow),
 		"deny":              manyTexts(&m.Deny),
 		"max_amount":        oneText(&m.MaxAmount),
+		"daily_amount":      oneText(&m.DailyAmount),
+		"rate":              oneRate(&m.Rate),
+		"request_id_prefix": oneText(&m.RequestIDPrefix),
 		"strip_credentials": bareWord(&m.StripCredentials),
 	}
+}
+
+func (a *App) parseReconcile(d *caddyfile.Dispenser) error {
+	if a.Reconcile != nil {
+		return d.Err("reconcile is given twice")
+	}
+	if _, err := values(d, 0, 0); err != nil {
+		return err
+	}
+	r := new(Reconcile)
+	a.Reconcile = r
+	return words{
+		"person_after":   oneDuration(&r.PersonAfter),
+		"status_rate":    oneRate(&r.StatusRate),
+		"status_timeout": oneDuration(&r.StatusTimeout),
+		"daily_check":    oneText(&r.DailyCheck),
+	}.parse(d, "reconcile")
 }
 
 // Interface guards

@@ -21,7 +21,8 @@ func (o *Operation) words() words {
 		"amount":        oneText(&o.Amount),
 		"scale":         oneText(&o.Scale),
 		"success_needs": manyTexts(&o.SuccessNeeds),
-		"status":        oneText(&o.Status),
+		"status":        o.parseStatus,
+		"revalidate":    oneText(&o.Revalidate),
 		"personal":      manyTexts(&o.Personal),
 	}
 }
@@ -72,4 +73,56 @@ func (o *Operation) parseRequestID(d *caddyfile.Dispenser) error {
 		o.AnswerRequestID = args[1]
 	}
 	return nil
+}
+
+// parseStatus reads `status <operation>`, which may have a block.
+func (o *Operation) parseStatus(d *caddyfile.Dispenser) error {
+	args, err := values(d, 1, 1)
+	switch {
+	case err != nil:
+		return err
+	case o.Status != nil:
+		return d.Err("status is given twice in this block")
+	}
+	q := &StatusQuery{Operation: args[0]}
+	o.Status = q
+	return words{
+		"send":        statusFields(&q.Send),
+		"rows":        oneText(&q.Rows),
+		"match":       statusFields(&q.Match),
+		"state":       oneText(&q.State),
+		"success":     manyTexts(&q.Success),
+		"failed":      manyTexts(&q.Failed),
+		"pending":     manyTexts(&q.Pending),
+		"provider_id": oneText(&q.ProviderID),
+		"reference":   oneText(&q.Reference),
+	}.parse(d, "status")
+}
+
+// statusFields reads `<field> <source>` or `<field> field <name>`; further lines
+// add to them.
+func statusFields(into *[]*StatusField) word {
+	return func(d *caddyfile.Dispenser) error {
+		kind := d.Val()
+		args, err := values(d, 2, 3)
+		if err != nil {
+			return err
+		}
+		field := &StatusField{Name: args[0], Source: args[1]}
+		for _, f := range *into {
+			if f.Name == field.Name {
+				return d.Errf("%s %s is given twice in this block", kind, field.Name)
+			}
+		}
+		switch ofRequest := args[1] == "field"; {
+		case ofRequest && len(args) == 3:
+			field.Source = string(nowpay.SourceField) + args[2]
+		case ofRequest:
+			return d.Errf("%s %s: field needs the name of a field of the transaction's request", kind, field.Name)
+		case len(args) == 3:
+			return d.Errf("%s %s: only `field` takes one more value, the name of a field of the transaction's request", kind, field.Name)
+		}
+		*into = append(*into, field)
+		return nil
+	}
 }

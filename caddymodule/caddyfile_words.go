@@ -7,6 +7,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/caddyserver/caddy/v2"
@@ -37,10 +38,19 @@ func (w words) parse(d *caddyfile.Dispenser, block string) error {
 		case len(w) == 0:
 			return d.Errf("%s takes no block", block)
 		default:
-			return d.Errf("unknown word %q in %s; there is: %s", d.Val(), block, commaList(maps.Keys(w)))
+			return d.Errf("unknown word%s in %s; there is: %s", repeated(d.Val()), block, commaList(maps.Keys(w)))
 		}
 	}
 	return nil
+}
+
+// repeated is a word for an error, unless it looks like a value with a secret
+// in it that stands in the wrong place, such as the URL of a database.
+func repeated(s string) string {
+	if strings.ContainsAny(s, ":/@=") {
+		return ""
+	}
+	return fmt.Sprintf(" %q", s)
 }
 
 // many is no upper limit to the number of values.
@@ -103,6 +113,34 @@ func oneSize(into *int64) word {
 		}
 		return int64(n), nil
 	})
+}
+
+// oneRate reads `<requests>/<duration> [<burst>]`, all of them above zero.
+func oneRate(into **Rate) word {
+	return func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		args, err := values(d, 1, 2)
+		if err != nil {
+			return err
+		}
+		if *into != nil {
+			return d.Errf("%s is given twice in this block", name)
+		}
+		requests, per, _ := strings.Cut(args[0], "/")
+		n, err := strconv.Atoi(requests)
+		duration, perErr := caddy.ParseDuration(per)
+		if err != nil || perErr != nil || n <= 0 || duration <= 0 {
+			return d.Errf("%s takes a number and a duration, both above zero, such as `100/1m`; not %q", name, args[0])
+		}
+		*into = &Rate{Requests: n, Per: caddy.Duration(duration)}
+		if len(args) == 1 {
+			return nil
+		}
+		if (*into).Burst, err = strconv.Atoi(args[1]); err != nil || (*into).Burst <= 0 {
+			return d.Errf("%s: the burst is a number above zero, not %q", name, args[1])
+		}
+		return nil
+	}
 }
 
 // once reads one value, which must not have been given before.
@@ -201,7 +239,7 @@ func guestModule(into *json.RawMessage, namespace, inlineKey string) word {
 		name := d.Val()
 		id := namespace + "." + name
 		if _, err := caddy.GetModule(id); err != nil {
-			return d.Errf("unknown %s %s %q; there is: %s", kind, inlineKey, name, guestNames(namespace))
+			return d.Errf("unknown %s %s%s; there is: %s", kind, inlineKey, repeated(name), guestNames(namespace))
 		}
 		module, err := caddyfile.UnmarshalModule(d, id)
 		if err != nil {

@@ -32,6 +32,15 @@ type App struct {
 	// is needed. The name appears in logs and metrics.
 	Merchants map[string]*Merchant `json:"merchants,omitempty"`
 
+	// Where transactions are recorded, so that none is paid twice or lost:
+	// `sqlite` for one gateway, `postgres` for several that share it. Default:
+	// `sqlite` with its defaults.
+	JournalRaw json.RawMessage `json:"journal,omitempty" caddy:"namespace=nowpay.journals inline_key=store"`
+
+	// How transactions whose end is not known are followed up. Default: as the
+	// fields say.
+	Reconcile *Reconcile `json:"reconcile,omitempty"`
+
 	// The largest request body that a merchant may send, in bytes. Larger ones
 	// are refused with `body-too-large`. Default: 65536 (64 KiB). Bodies are
 	// held in memory as a whole while they are worked on.
@@ -152,13 +161,80 @@ type Operation struct {
 	// single word `none` empties it. Default: none.
 	SuccessNeeds []string `json:"success_needs,omitempty"`
 
-	// The operation that tells what became of a transaction, or `none`.
-	// Default: none.
-	Status string `json:"status,omitempty"`
+	// How Nowpay is asked what became of a transaction. In an operation of the
+	// catalogue it replaces the whole query. Default: none, so that what is
+	// pending waits for a callback or a person.
+	Status *StatusQuery `json:"status,omitempty"`
+
+	// When Nowpay is asked what became of a transaction: `never` by itself,
+	// `pending` for what is pending or unknown, or `always`, which asks also
+	// before an answer is passed on and believes no success that is not
+	// confirmed. Default: `pending` if there is a status query, else `never`.
+	Revalidate string `json:"revalidate,omitempty"`
 
 	// Fields of request and answer that are masked in logs, at any depth. Adds
 	// to the catalogue's list, so that nothing is unmasked by accident.
 	Personal []string `json:"personal,omitempty"`
+}
+
+// StatusQuery says how Nowpay is asked what became of a transaction, and how
+// its answer is read. With nothing but the operation it is the query that Nowpay
+// documents for its recharge history: `ourrequestid` is sent, and the rows are
+// in `data`, each with `Clientid`, `yourreqid`, `amount`, `status` (1 success, 0
+// failed, 2 pending) and `op_referenceid`.
+type StatusQuery struct {
+	// The operation that is called, such as `pan/coupon_status`, or `none`, which
+	// takes the query of the catalogue away. It must be in the catalogue and move
+	// no money. Required.
+	Operation string `json:"operation,omitempty"`
+
+	// The fields that are sent. Required, unless nothing but the operation is
+	// given.
+	Send []*StatusField `json:"send,omitempty"`
+
+	// The answer field with an array of rows, of which one is the transaction's;
+	// the answer's own `success` is then about the query. Default: none, the
+	// answer itself is about the transaction.
+	Rows string `json:"rows,omitempty"`
+
+	// The fields of the row that must be there and equal, or the row is not the
+	// transaction's. What is not known of the transaction is not compared.
+	Match []*StatusField `json:"match,omitempty"`
+
+	// The field of the row that tells the state. Required, unless nothing but the
+	// operation is given.
+	State string `json:"state,omitempty"`
+
+	// The texts of the state that mean success. Texts that are listed nowhere
+	// mean nothing, and the transaction stays as it is.
+	Success []string `json:"success,omitempty"`
+
+	// The texts of the state that mean failed: no money was moved, or it was
+	// given back.
+	Failed []string `json:"failed,omitempty"`
+
+	// The texts of the state that mean pending.
+	Pending []string `json:"pending,omitempty"`
+
+	// The field of the row with Nowpay's id. Default: none.
+	ProviderID string `json:"provider_id,omitempty"`
+
+	// The field of the row with the bank's or the operator's reference, such as
+	// `rrn`. Default: none.
+	Reference string `json:"reference,omitempty"`
+}
+
+// StatusField is a field of a status request or of its answer.
+type StatusField struct {
+	// The field's name.
+	Name string `json:"name,omitempty"`
+
+	// What of the transaction it holds: `request_id` (as it was sent to Nowpay),
+	// `provider_id` (Nowpay's, known once there was an answer), `amount` (in
+	// rupees), `day` (that of the request in India, as in `2026-11-26`),
+	// `day_before`, `day_after`, or `field:` and the name of a field of the
+	// transaction's own request.
+	Source string `json:"source,omitempty"`
 }
 
 // Field is a field of a request.
@@ -218,8 +294,55 @@ type Merchant struct {
 	// decimals. Default: no limit.
 	MaxAmount string `json:"max_amount,omitempty"`
 
+	// The largest amount of all transactions of one day in India, in rupees with
+	// at most two decimals. As with `max_amount`, operations whose price is not in
+	// the request are then refused. Default: no limit.
+	DailyAmount string `json:"daily_amount,omitempty"`
+
+	// How often the merchant may call. Calls beyond are refused with
+	// `limit-exceeded`. Default: no limit.
+	Rate *Rate `json:"rate,omitempty"`
+
+	// What is put in front of the merchant's request IDs on the way to Nowpay and
+	// taken off on the way back, so that merchants of one account may use the same
+	// ones: 1 to 20 ASCII letters and digits. No prefix on one account may begin
+	// with another, in whatever letter case. Default: none.
+	RequestIDPrefix string `json:"request_id_prefix,omitempty"`
+
 	// Removes `username` and `key` from what the merchant sends, for apps that
 	// still have them in their bodies. Default: false, which refuses such
 	// requests with `credential-in-request`.
 	StripCredentials bool `json:"strip_credentials,omitempty"`
+}
+
+// Rate is how often something may happen: `requests` in each `per` on average,
+// and `burst` at once.
+type Rate struct {
+	// How many requests. Required.
+	Requests int `json:"requests,omitempty"`
+
+	// In which time. Required.
+	Per caddy.Duration `json:"per,omitempty"`
+
+	// How many at once, after a time without any. Default: as many as `requests`.
+	Burst int `json:"burst,omitempty"`
+}
+
+// Reconcile says how transactions whose end is not known are followed up.
+type Reconcile struct {
+	// How long a transaction may stay without a known end before a person has to
+	// look at it. It is not given up then. Default: `24h`.
+	PersonAfter caddy.Duration `json:"person_after,omitempty"`
+
+	// How often Nowpay is asked what became of transactions, for each account and
+	// all in all. Default: 5 each second, 10 at once.
+	StatusRate *Rate `json:"status_rate,omitempty"`
+
+	// How long one such question may take. Default: `15s`.
+	StatusTimeout caddy.Duration `json:"status_timeout,omitempty"`
+
+	// The time of day in India at which the transactions of the day before are
+	// compared with Nowpay's record of them, as in `06:00`, or `off`. It finds
+	// what Nowpay changed by hand without saying so. Default: `06:00`.
+	DailyCheck string `json:"daily_check,omitempty"`
 }

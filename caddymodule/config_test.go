@@ -21,7 +21,22 @@ import (
 func TestFieldsDocumented(t *testing.T) {
 	comments := fieldComments(t)
 	for _, config := range []any{
-		App{}, Account{}, Upstream{}, Operation{}, Field{}, Merchant{}, VaultSecret{}, VaultAuth{}, FileSecret{}, CredentialsSigner{},
+		App{},
+		Account{},
+		Upstream{},
+		Operation{},
+		StatusQuery{},
+		StatusField{},
+		Field{},
+		Merchant{},
+		Rate{},
+		Reconcile{},
+		VaultSecret{},
+		VaultAuth{},
+		FileSecret{},
+		CredentialsSigner{},
+		SQLiteJournal{},
+		PostgresJournal{},
 	} {
 		for typ, i := reflect.TypeOf(config), 0; i < typ.NumField(); i++ {
 			name, field := typ.Name()+"."+typ.Field(i).Name, typ.Field(i)

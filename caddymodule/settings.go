@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -28,6 +29,8 @@ type settings struct {
 	policy    *whitelist.Policy
 	egress    egress.Config
 	accounts  map[string]accountSettings
+	journal   JournalProvider
+	reconcile reconcileSettings
 	maxBody   int
 }
 
@@ -62,6 +65,12 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	}
 	if s.accounts, err = a.accounts(ctx); err != nil {
 		return nil, err
+	}
+	if s.journal, err = a.journal(ctx); err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	if s.reconcile, err = a.Reconcile.settings(); err != nil {
+		return nil, fmt.Errorf("reconcile: %w", err)
 	}
 	s.policy, err = a.policy(s.catalogue)
 	return s, err
@@ -176,12 +185,27 @@ func (m *Merchant) settings(catalogue *nowpay.Catalogue) (whitelist.Merchant, er
 		Allow:            parseEach(r, "allow", m.Allow, pattern),
 		Deny:             parseEach(r, "deny", m.Deny, pattern),
 		MaxAmount:        parseOne(r, "max_amount", m.MaxAmount, nowpay.ParseAmount),
+		DailyAmount:      parseOne(r, "daily_amount", m.DailyAmount, nowpay.ParseAmount),
+		RequestIDPrefix:  r.text("request_id_prefix", m.RequestIDPrefix),
 		StripCredentials: m.StripCredentials,
+	}
+	var err error
+	if merchant.Rate, err = m.Rate.settings(); err != nil {
+		return merchant, fmt.Errorf("rate: %w", err)
 	}
 	if r.err == nil && merchant.Account == "" {
 		return merchant, errors.New("no account: write `account <name>`")
 	}
 	return merchant, r.err
+}
+
+// settings of a rate that is not given are those of no limit.
+func (r *Rate) settings() (whitelist.Rate, error) {
+	if r == nil {
+		return whitelist.Rate{}, nil
+	}
+	rate := whitelist.Rate{Requests: r.Requests, Per: time.Duration(r.Per), Burst: cmp.Or(r.Burst, r.Requests)}
+	return rate, rate.Validate()
 }
 
 // checkName checks the name of an account or a merchant, which is shown in

@@ -60,7 +60,9 @@ func (o *Operation) apply(to *nowpay.Operation) error {
 	r.change("answer_request_id", o.AnswerRequestID, &to.AnswerRequestID)
 	r.change("provider_id", o.ProviderID, &to.ProviderID)
 	r.change("amount", o.Amount, &to.Amount)
-	r.change("status", o.Status, &to.Status)
+	if policy := r.text("revalidate", o.Revalidate); policy != "" {
+		to.Revalidate = nowpay.Revalidate(policy)
+	}
 	if needs := r.texts("success_needs", o.SuccessNeeds); len(needs) == 1 && needs[0] == none {
 		to.SuccessNeeds = nil
 	} else if len(needs) > 0 {
@@ -77,6 +79,13 @@ func (o *Operation) apply(to *nowpay.Operation) error {
 			return fmt.Errorf("without: the operation has no field %q", name)
 		}
 		to.Fields = slices.Delete(to.Fields, i, i+1)
+	}
+	if o.Status != nil {
+		query, err := o.Status.settings()
+		if err != nil {
+			return fmt.Errorf("status: %w", err)
+		}
+		to.Status = query
 	}
 	return o.applyFields(to)
 }

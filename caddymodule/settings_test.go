@@ -65,10 +65,13 @@ func TestSettings(t *testing.T) {
 			"shop": {
 				"account": "main", "tokens": ["`+testHash+`"], "client_certs": ["shop.internal"], "users": ["shop"],
 				"from": ["{env.NOWPAY_TEST_NET}"], "allow": ["bank/*"], "deny": ["bank/register"],
-				"max_amount": "{env.NOWPAY_TEST_LIMIT}", "strip_credentials": true
+				"max_amount": "{env.NOWPAY_TEST_LIMIT}", "daily_amount": "20000", "rate": {"requests": 100, "per": "1m", "burst": 20},
+				"request_id_prefix": "shop", "strip_credentials": true
 			},
-			"kiosk": {"account": "main", "users": ["kiosk"], "from": ["anywhere"], "allow": ["common/balance"]}
+			"kiosk": {"account": "main", "users": ["kiosk"], "from": ["anywhere"], "allow": ["common/balance"], "rate": {"requests": 5, "per": "1s"}}
 		},
+		"journal": {"store": "postgres", "dsn": "postgres://gateway@db.internal/nowpay", "key_file": "/etc/nowpay/journal.key"},
+		"reconcile": {"person_after": "2d", "status_rate": {"requests": 1, "per": "2s"}, "status_timeout": "5s", "daily_check": "23:45"},
 		"max_body": 2000
 	}`)
 	if err != nil {
@@ -94,13 +97,28 @@ func TestSettings(t *testing.T) {
 		Certificates: []string{"shop.internal"}, Users: []string{"shop"},
 		From:  []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
 		Allow: []whitelist.Pattern{pattern("bank/*")}, Deny: []whitelist.Pattern{pattern("bank/register")},
-		MaxAmount: 500050, StripCredentials: true,
+		MaxAmount: 500050, DailyAmount: 2000000, Rate: whitelist.Rate{Requests: 100, Per: time.Minute, Burst: 20},
+		RequestIDPrefix: "shop", StripCredentials: true,
 	}
 	if got := s.policy.Merchants()[1]; !reflect.DeepEqual(got, shop) {
 		t.Errorf("shop = %+v, want %+v", got, shop)
 	}
 	if got := s.policy.Merchants()[0].From; len(got) != 2 || got[0].Bits() != 0 || got[1].Bits() != 0 {
 		t.Errorf("anywhere = %v", got)
+	}
+
+	if got, want := s.policy.Merchants()[0].Rate, (whitelist.Rate{Requests: 5, Per: time.Second, Burst: 5}); got != want {
+		t.Errorf("rate without a burst = %+v, want %+v", got, want)
+	}
+	wantReconcile := reconcileSettings{
+		personAfter: 48 * time.Hour, statusRate: whitelist.Rate{Requests: 1, Per: 2 * time.Second, Burst: 1},
+		statusTimeout: 5 * time.Second, dailyCheck: true, dailyAt: 23*time.Hour + 45*time.Minute,
+	}
+	if s.reconcile != wantReconcile {
+		t.Errorf("reconcile = %+v, want %+v", s.reconcile, wantReconcile)
+	}
+	if j := s.journal.Settings(); j.Kind != "postgres" || string(j.DSN.Reveal()) != "postgres://gateway@db.internal/nowpay" || j.KeyFile != "/etc/nowpay/journal.key" || j.Path != "" {
+		t.Errorf("journal = %+v", j)
 	}
 
 	e := s.egress
@@ -138,6 +156,16 @@ func TestSettingsDefaults(t *testing.T) {
 	if got, want := len(s.catalogue.Operations()), len(nowpay.Documented()); got != want {
 		t.Errorf("%d operations, want the %d documented ones", got, want)
 	}
+	wantReconcile := reconcileSettings{
+		personAfter: 24 * time.Hour, statusRate: whitelist.Rate{Requests: 5, Per: time.Second, Burst: 10},
+		statusTimeout: 15 * time.Second, dailyCheck: true, dailyAt: 6 * time.Hour,
+	}
+	if s.reconcile != wantReconcile {
+		t.Errorf("reconcile = %+v, want %+v", s.reconcile, wantReconcile)
+	}
+	if m := s.policy.Merchants()[0]; m.LimitsAmount() || m.Rate != (whitelist.Rate{}) || m.RequestIDPrefix != "" {
+		t.Errorf("shop = %+v, want no limits and no prefix", m)
+	}
 	if e := s.egress; e.RootCAs != nil || len(e.Pins)+len(e.Addresses)+len(e.LocalAddresses) > 0 {
 		t.Errorf("egress = %+v", e)
 	}
@@ -173,9 +201,35 @@ func TestOperations(t *testing.T) {
 			o.SuccessNeeds = nil
 			return o
 		}},
-		{"bank/payout", `{"success_needs": ["utr"], "provider_id": "txnid", "status": "common/balance"}`, func() nowpay.Operation {
+		{"bank/payout", `{"success_needs": ["utr"], "provider_id": "txnid", "status": {"operation": "common/balance"}, "revalidate": "never"}`, func() nowpay.Operation {
 			o := documented("bank/payout")
-			o.SuccessNeeds, o.ProviderID, o.Status = []string{"utr"}, "txnid", "common/balance"
+			o.SuccessNeeds, o.ProviderID = []string{"utr"}, "txnid"
+			o.Status, o.Revalidate = nowpay.HistoryQuery("common/balance"), nowpay.RevalidateNever
+			return o
+		}},
+		{"bank/payout", `{"status": {
+			"operation": "common/balance", "send": [{"name": "a", "source": "request_id"}, {"name": "b", "source": "field:name"}], "rows": "data",
+			"match": [{"name": "c", "source": "request_id"}], "state": "d", "success": ["1", "S"], "failed": ["0"], "pending": ["2"],
+			"provider_id": "e", "reference": "f"}, "revalidate": "always"
+		}`, func() nowpay.Operation {
+			o := documented("bank/payout")
+			o.Status = &nowpay.StatusQuery{
+				Operation: "common/balance", Rows: "data", State: "d", ProviderID: "e", Reference: "f",
+				Send:   []nowpay.StatusField{{Name: "a", Source: nowpay.SourceRequestID}, {Name: "b", Source: nowpay.SourceField + "name"}},
+				Match:  []nowpay.StatusField{{Name: "c", Source: nowpay.SourceRequestID}},
+				States: map[string]nowpay.Outcome{"1": nowpay.Success, "S": nowpay.Success, "0": nowpay.Failed, "2": nowpay.Pending},
+			}
+			o.Revalidate = nowpay.RevalidateAlways
+			return o
+		}},
+		{"pan/managecoupon", `{"status": {"operation": "none"}, "revalidate": "never"}`, func() nowpay.Operation {
+			o := documented("pan/managecoupon")
+			o.Status, o.Revalidate = nil, nowpay.RevalidateNever
+			return o
+		}},
+		{"pan/managecoupon", `{"status": {"operation": "pan/coupon_status"}}`, func() nowpay.Operation {
+			o := documented("pan/managecoupon")
+			o.Status = nowpay.HistoryQuery("pan/coupon_status")
 			return o
 		}},
 		{"bank/payout", `{"moves_money": false, "may_cost": true, "amount": "none", "without": ["amount"], "request_id": "none"}`, func() nowpay.Operation {
@@ -226,11 +280,13 @@ func TestJSONRefused(t *testing.T) {
 	account := func(s string) string {
 		return strings.Replace(testConfig, `{"secret": {"source": "file", "path": "secret.json"}}`, s, 1)
 	}
+	app := func(s string) string { return strings.Replace(testConfig, `{`, `{`+s+`, `, 1) }
+	status := func(s string) string { return operations(`"bank/payout": {"status": ` + s + `}`) }
 	vault := func(auth string) string {
 		return account(`{"secret": {"source": "vault", "address": "https://vault.internal", "path": "secret/nowpay", ` + auth + `}}`)
 	}
 	tests := []struct{ name, config, want string }{
-		{"unknown field", strings.Replace(testConfig, `{`, `{"journal": {}, `, 1), `unknown field "journal"`},
+		{"unknown field", app(`"callbacks": {}`), `unknown field "callbacks"`},
 		{"unknown field of an account", account(`{"verify": {}}`), `unknown field "verify"`},
 		{"unknown field of a secret", account(`{"secret": {"source": "file", "path": "a", "mode": 1}}`), `unknown field "mode"`},
 		{"unknown field of a vault", vault(`"token": "abc"`), `unknown field "token"`},
@@ -239,7 +295,12 @@ func TestJSONRefused(t *testing.T) {
 		{"unknown field of the upstream", upstream(`"proxy": "a"`), `unknown field "proxy"`},
 		{"unknown field of an operation", operations(`"a/b": {"method": "GET"}`), `unknown field "method"`},
 		{"unknown field of a field", operations(`"a/b": {"fields": [{"regexp": "a"}]}`), `unknown field "regexp"`},
-		{"unknown field of a merchant", merchant(`"rate": "1/s"`), `unknown field "rate"`},
+		{"unknown field of a merchant", merchant(`"notify": "a"`), `unknown field "notify"`},
+		{"unknown field of a rate", merchant(`"rate": {"n": 1}`), `unknown field "n"`},
+		{"unknown field of a status", status(`{"fields": []}`), `unknown field "fields"`},
+		{"unknown field of a status field", status(`{"send": [{"field": "a"}]}`), `unknown field "field"`},
+		{"unknown field of a journal", app(`"journal": {"store": "sqlite", "dsn": "a"}`), `unknown field "dsn"`},
+		{"unknown field of reconcile", app(`"reconcile": {"retry": 1}`), `unknown field "retry"`},
 		{"runtime field", strings.Replace(testConfig, `{`, `{"rt": {}, `, 1), `unknown field "rt"`},
 
 		{"no account object", account(`null`), `account "main": no secret: write`},
@@ -268,6 +329,27 @@ func TestJSONRefused(t *testing.T) {
 		{"empty merchant name", strings.Replace(testConfig, `{"shop":`, `{"":`, 1), `merchant "": a name is`},
 		{"empty user", merchant(`"users": [""]`), `merchant "shop": user: has an empty value`},
 		{"empty allow", merchant(`"deny": [""]`), `merchant "shop": deny: has an empty value`},
+
+		{"rate of nothing", merchant(`"rate": {}`), `merchant "shop": rate: takes at least 1 request`},
+		{"negative rate", merchant(`"rate": {"requests": -1, "per": "1s"}`), `merchant "shop": rate: takes at least 1 request`},
+		{"rate in no time", merchant(`"rate": {"requests": 1}`), `merchant "shop": rate: takes a duration above zero`},
+		{"negative burst", merchant(`"rate": {"requests": 1, "per": "1s", "burst": -1}`), `merchant "shop": rate: takes a burst of at least 1`},
+
+		{"journal without store", app(`"journal": {}`), "journal: "},
+		{"unknown store", app(`"journal": {"store": "mysql"}`), "journal: "},
+		{"no dsn", app(`"journal": {"store": "postgres"}`), "dsn: write `journal postgres <dsn>`"},
+		{"NUL in a path", app(`"journal": {"store": "sqlite", "path": "a\u0000b"}`), "path: takes the path of a file"},
+
+		{"negative time", app(`"reconcile": {"person_after": -1}`), "reconcile: person_after: must not be negative"},
+		{"negative status timeout", app(`"reconcile": {"status_timeout": -1}`), "reconcile: status_timeout: must not be negative"},
+		{"status rate of nothing", app(`"reconcile": {"status_rate": {}}`), "reconcile: status_rate: takes at least 1 request"},
+		{"unset time of day", app(`"reconcile": {"daily_check": "{env.NOWPAY_TEST_UNSET}"}`), "reconcile: daily_check: "},
+
+		{"no status operation", status(`{}`), "operation \"bank/payout\": status: no operation: write `status <operation>` or `status none`"},
+		{"status fields without operation", status(`{"rows": "data"}`), `operation "bank/payout": status: no operation`},
+		{"none with a field", status(`{"operation": "none", "state": "a"}`), `operation "bank/payout": status: `},
+		{"empty state", status(`{"operation": "common/balance", "success": [""]}`), `operation "bank/payout": status: success: has an empty value`},
+		{"state of two meanings", status(`{"operation": "common/balance", "success": ["1"], "failed": ["1"]}`), `operation "bank/payout": status: failed: the state "1" is given twice`},
 
 		{"no operation object", operations(`"bank/payout": null`), `operation "bank/payout": it is null`},
 		{"no field object", operations(`"bank/payout": {"fields": [null]}`), `operation "bank/payout": fields: one is null`},
@@ -391,7 +473,8 @@ func TestProvisionReachesNothing(t *testing.T) {
 			"file": {"secret": {"source": "file", "path": "no-such-file"}}
 		},
 		"upstream": {"url": "http://ADDR", "local_addresses": ["192.0.2.7"]},
-		"merchants": {"shop": {"account": "main", "tokens": ["`+testHash+`"], "from": ["127.0.0.1"], "allow": ["bank/payout"]}}
+		"merchants": {"shop": {"account": "main", "tokens": ["`+testHash+`"], "from": ["127.0.0.1"], "allow": ["bank/payout"]}},
+		"journal": {"store": "postgres", "dsn": "postgres://gateway@ADDR/nowpay", "key_file": "no-such-file"}
 	}`, "ADDR", listener.Addr().String())
 	if err := caddy.Validate(&caddy.Config{AppsRaw: caddy.ModuleMap{"nowpay": json.RawMessage(config)}}); err != nil {
 		t.Error(err)
