@@ -17,6 +17,7 @@ import (
 	"github.com/caddyserver/caddy/v2"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
+	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
@@ -30,7 +31,7 @@ type settings struct {
 	egress    egress.Config
 	accounts  map[string]accountSettings
 	journal   JournalProvider
-	reconcile reconcileSettings
+	reconcile gateway.Reconcile
 	maxBody   int
 }
 

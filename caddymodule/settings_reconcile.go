@@ -6,17 +6,9 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
-
-// reconcileSettings say how transactions whose end is not known are followed up.
-type reconcileSettings struct {
-	personAfter   time.Duration
-	statusRate    whitelist.Rate // per account
-	statusTimeout time.Duration
-	dailyCheck    bool
-	dailyAt       time.Duration // since midnight in India
-}
 
 const (
 	defaultPersonAfter   = 24 * time.Hour
@@ -25,31 +17,32 @@ const (
 )
 
 // settings of a block that is not given are the defaults.
-func (c *Reconcile) settings() (reconcileSettings, error) {
+func (c *Reconcile) settings() (gateway.Reconcile, error) {
 	if c == nil {
 		c = new(Reconcile)
 	}
 	r := newResolver()
-	s := reconcileSettings{
-		personAfter:   cmp.Or(time.Duration(c.PersonAfter), defaultPersonAfter),
-		statusRate:    whitelist.Rate{Requests: 5, Per: time.Second, Burst: 10},
-		statusTimeout: cmp.Or(time.Duration(c.StatusTimeout), defaultStatusTimeout),
+	s := gateway.Reconcile{
+		PersonAfter:   cmp.Or(time.Duration(c.PersonAfter), defaultPersonAfter),
+		StatusRate:    whitelist.Rate{Requests: 5, Per: time.Second, Burst: 10},
+		StatusTimeout: cmp.Or(time.Duration(c.StatusTimeout), defaultStatusTimeout),
+		DailyCheck:    -1,
 	}
 	if at := cmp.Or(r.text("daily_check", c.DailyCheck), defaultDailyCheck); at != "off" {
-		s.dailyCheck, s.dailyAt = true, parseOne(r, "daily_check", at, parseTimeOfDay)
+		s.DailyCheck = parseOne(r, "daily_check", at, parseTimeOfDay)
 	}
 	switch {
 	case r.err != nil:
 		return s, r.err
-	case s.personAfter < 0:
+	case s.PersonAfter < 0:
 		return s, errors.New("person_after: must not be negative")
-	case s.statusTimeout < 0:
+	case s.StatusTimeout < 0:
 		return s, errors.New("status_timeout: must not be negative")
 	case c.StatusRate == nil:
 		return s, nil
 	}
 	var err error
-	if s.statusRate, err = c.StatusRate.settings(); err != nil {
+	if s.StatusRate, err = c.StatusRate.settings(); err != nil {
 		return s, fmt.Errorf("status_rate: %w", err)
 	}
 	return s, nil

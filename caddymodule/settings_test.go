@@ -16,6 +16,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
@@ -110,9 +111,9 @@ func TestSettings(t *testing.T) {
 	if got, want := s.policy.Merchants()[0].Rate, (whitelist.Rate{Requests: 5, Per: time.Second, Burst: 5}); got != want {
 		t.Errorf("rate without a burst = %+v, want %+v", got, want)
 	}
-	wantReconcile := reconcileSettings{
-		personAfter: 48 * time.Hour, statusRate: whitelist.Rate{Requests: 1, Per: 2 * time.Second, Burst: 1},
-		statusTimeout: 5 * time.Second, dailyCheck: true, dailyAt: 23*time.Hour + 45*time.Minute,
+	wantReconcile := gateway.Reconcile{
+		PersonAfter: 48 * time.Hour, StatusRate: whitelist.Rate{Requests: 1, Per: 2 * time.Second, Burst: 1},
+		StatusTimeout: 5 * time.Second, DailyCheck: 23*time.Hour + 45*time.Minute,
 	}
 	if s.reconcile != wantReconcile {
 		t.Errorf("reconcile = %+v, want %+v", s.reconcile, wantReconcile)
@@ -156,9 +157,9 @@ func TestSettingsDefaults(t *testing.T) {
 	if got, want := len(s.catalogue.Operations()), len(nowpay.Documented()); got != want {
 		t.Errorf("%d operations, want the %d documented ones", got, want)
 	}
-	wantReconcile := reconcileSettings{
-		personAfter: 24 * time.Hour, statusRate: whitelist.Rate{Requests: 5, Per: time.Second, Burst: 10},
-		statusTimeout: 15 * time.Second, dailyCheck: true, dailyAt: 6 * time.Hour,
+	wantReconcile := gateway.Reconcile{
+		PersonAfter: 24 * time.Hour, StatusRate: whitelist.Rate{Requests: 5, Per: time.Second, Burst: 10},
+		StatusTimeout: 15 * time.Second, DailyCheck: 6 * time.Hour,
 	}
 	if s.reconcile != wantReconcile {
 		t.Errorf("reconcile = %+v, want %+v", s.reconcile, wantReconcile)
