@@ -85,7 +85,7 @@ func (r *runtime) releaseJournal() {
 
 func newStore(s JournalSettings, logger *slog.Logger) (journal.Store, error) {
 	if s.Kind == "postgres" {
-		return postgres.New(string(s.DSN.Reveal()), postgres.Options{Logger: logger})
+		return postgres.New(string(s.DSN.Reveal()), logger)
 	}
 	return sqlite.New(s.Path), nil
 }

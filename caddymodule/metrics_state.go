@@ -1,0 +1,114 @@
+package caddymodule
+
+import (
+	"context"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+)
+
+// stateCollector reads the state of the serving configuration at each scrape,
+// so that ages are right to the moment.
+type stateCollector struct {
+	available *prometheus.Desc
+	age       *prometheus.Desc
+	version   *prometheus.Desc
+	egressUp  *prometheus.Desc
+
+	journalUp *prometheus.Desc
+	writes    *prometheus.Desc
+	commits   *prometheus.Desc
+	open      *prometheus.Desc
+	oldest    *prometheus.Desc
+	attention *prometheus.Desc
+}
+
+func newStateCollector(namespace string) *stateCollector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
+	}
+	return &stateCollector{
+		available: desc("credential_available", "1 if the account's credential can be used, 0 if there is none or it is too old.", "account"),
+		age:       desc("credential_age_seconds", "Time since the account's credential was last read from its secret source.", "account"),
+		version:   desc("credential_version", "Version of the account's credential in its secret source.", "account"),
+		egressUp:  desc("egress_address_up", "1 if the egress address is on this machine.", "address"),
+
+		journalUp: desc("journal_up", "1 if transactions can be recorded; if not, money operations are refused."),
+		writes:    desc("journal_writes_total", "Intents, outcomes and other writes of the journal that is open."),
+		commits:   desc("journal_commits_total", "Durable commits of the journal that is open, each with many writes."),
+		open:      desc("transactions_open", "Transactions that are not settled, by state.", "state"),
+		oldest:    desc("transactions_open_oldest_seconds", "Age of the oldest transaction that is not settled; 0 if there is none."),
+		attention: desc("transactions_need_person", "Transactions that could not be settled in time, or that the provider contradicts."),
+	}
+}
+
+// Describe implements prometheus.Collector.
+func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
+	for _, desc := range []*prometheus.Desc{
+		c.available, c.age, c.version, c.egressUp, c.journalUp, c.writes, c.commits, c.open, c.oldest, c.attention,
+	} {
+		ch <- desc
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
+	rt := serving.Load()
+	if rt == nil {
+		return
+	}
+	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	c.collectJournal(ch, rt.journal.Journal, gauge)
+	for name, source := range rt.accounts {
+		status := source.Status()
+		gauge(c.available, oneIf(status.Available), name)
+		if !status.FetchedAt.IsZero() {
+			gauge(c.age, status.Age.Seconds(), name)
+			gauge(c.version, float64(status.Version), name)
+		}
+	}
+	for _, address := range rt.egress.Addresses() {
+		gauge(c.egressUp, oneIf(address.Up), address.Addr.String())
+	}
+}
+
+// statsTime bounds how long a scrape waits for the journal.
+const statsTime = 2 * time.Second
+
+// collectJournal reads what the journal counts. What it cannot read is left out:
+// an old figure would be worse.
+func (c *stateCollector) collectJournal(ch chan<- prometheus.Metric, j *journal.Journal, gauge func(*prometheus.Desc, float64, ...string)) {
+	gauge(c.journalUp, oneIf(j.Ready() == nil))
+	writes, commits := j.Writes()
+	ch <- prometheus.MustNewConstMetric(c.writes, prometheus.CounterValue, float64(writes))
+	ch <- prometheus.MustNewConstMetric(c.commits, prometheus.CounterValue, float64(commits))
+	ctx, cancel := context.WithTimeout(context.Background(), statsTime) //nolint:forbidigo // a scrape has none
+	defer cancel()
+	stats, err := j.Stats(ctx)
+	if err != nil {
+		return
+	}
+	for _, state := range []journal.State{journal.Sent, journal.Pending, journal.Unknown} {
+		gauge(c.open, float64(stats.Open[state]), string(state))
+	}
+	gauge(c.attention, float64(stats.Attention))
+	age := 0.0
+	if !stats.Oldest.IsZero() {
+		age = time.Since(stats.Oldest).Seconds()
+	}
+	gauge(c.oldest, age)
+}
+
+func oneIf(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// Interface guards
+var _ prometheus.Collector = (*stateCollector)(nil)
