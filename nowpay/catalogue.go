@@ -32,17 +32,8 @@ func NewCatalogue(ops []Operation) (*Catalogue, error) {
 		if o.Status == nil {
 			continue
 		}
-<<<<<<< HEAD
 		if err := c.checkStatus(o.Status); err != nil {
 			return nil, fmt.Errorf("adding operation %q: its status operation %q %w", o.Name, o.Status.Operation, err)
-=======
-		status, ok := c.byName[o.Status.Operation]
-		if !ok {
-			return nil, fmt.Errorf("adding operation %q: its status operation %q is unknown", o.Name, o.Status.Operation)
-		}
-		if status.MovesMoney {
-			return nil, fmt.Errorf("adding operation %q: its status operation %q moves money", o.Name, o.Status.Operation)
->>>>>>> config
 		}
 	}
 	slices.SortFunc(c.sorted, func(a, b *Operation) int { return cmp.Compare(a.Name, b.Name) })

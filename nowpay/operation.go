@@ -36,15 +36,9 @@ type Operation struct {
 	Scale Scale
 	// SuccessNeeds are fields of the answer without which a success is not one yet.
 	SuccessNeeds []string
-<<<<<<< HEAD
 	// Status is how to ask what became of a transaction; nil if no way is known.
 	Status *StatusQuery
 	// Revalidate says when to ask. "" means: about what is pending or unknown if there is a way, else never.
-=======
-	// Status says how to ask what became of a transaction; nil if that is not known.
-	Status *StatusQuery
-	// Revalidate says when it is asked; "" means [RevalidatePending] if there is a Status, else [RevalidateNever].
->>>>>>> config
 	Revalidate Revalidate
 	// Personal are fields of request and answer, at any depth, that logs must mask.
 	Personal []string
@@ -96,13 +90,8 @@ func (o *Operation) validate() error {
 			return fmt.Errorf("%q is not a field name", name)
 		}
 	}
-<<<<<<< HEAD
 	if err := o.validateMoney(); err != nil {
 		return err
-=======
-	if o.Status != nil && (!isRoute(o.Status.Operation) || o.Status.Operation == o.Name) {
-		return errors.New("the status operation must be another operation")
->>>>>>> config
 	}
 	return o.validateStatus()
 }

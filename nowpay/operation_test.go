@@ -55,10 +55,6 @@ func TestOperationValidate(t *testing.T) {
 		want   string // in the error; "" if it is valid
 	}{
 		{"as it is", func(*op) {}, ""},
-<<<<<<< HEAD
-=======
-		{"no status needed", func(o *op) { o.Status = nowpay.HistoryQuery("recharge/history") }, ""},
->>>>>>> config
 		{"a read needs nothing", func(o *op) {
 			*o = op{Name: "a/b", Method: "POST", Encoding: nowpay.Form, Scale: nowpay.Scale01}
 		}, ""},
@@ -116,11 +112,6 @@ func TestOperationValidate(t *testing.T) {
 		{"moves money and may cost", func(o *op) { o.MayCost = true }, "either moves money or"},
 		{"bad success field", func(o *op) { o.SuccessNeeds = []string{"rrn", ""} }, `"" is not a field name`},
 		{"bad personal field", func(o *op) { o.Personal = []string{"a b"} }, `"a b" is not a field name`},
-<<<<<<< HEAD
-=======
-		{"own status", func(o *op) { o.Status = nowpay.HistoryQuery(o.Name) }, "the status operation must be another"},
-		{"bad status", func(o *op) { o.Status = nowpay.HistoryQuery("history") }, "the status operation must be another"},
->>>>>>> config
 	} {
 		o := recharge()
 		test.change(&o)

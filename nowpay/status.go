@@ -68,34 +68,21 @@ const (
 	SourceField StatusSource = "field:"
 )
 
-<<<<<<< HEAD
 // HistoryQuery asks operation as the provider documents it for its recharge history: by Nowpay's id, which rows
 // call Clientid. The page lists no states; those here are reported, and what is not among them means nothing.
-=======
-// HistoryQuery asks the operation in the way that Nowpay documents for its recharge history.
->>>>>>> config
 func HistoryQuery(operation string) *StatusQuery {
 	return &StatusQuery{
 		Operation: operation,
 		Send:      []StatusField{{"ourrequestid", SourceProviderID}},
 		Rows:      "data",
-<<<<<<< HEAD
 		Match:     []StatusField{{"Clientid", SourceProviderID}, {"yourreqid", SourceRequestID}, {"amount", SourceAmount}},
 		State:     "status",
 		States:    map[string]Outcome{"1": Success, "0": Failed, "2": Pending},
 
-=======
-		Match: []StatusField{
-			{"Clientid", SourceProviderID}, {"yourreqid", SourceRequestID}, {"amount", SourceAmount},
-		},
-		State:      "status",
-		States:     map[string]Outcome{"1": Success, "0": Failed, "2": Pending},
->>>>>>> config
 		ProviderID: "Clientid",
 		Reference:  "op_referenceid",
 	}
 }
-<<<<<<< HEAD
 
 // RevalidatePolicy says when Nowpay is asked about the operation's transactions: never "".
 func (o *Operation) RevalidatePolicy() Revalidate {
@@ -327,5 +314,3 @@ func (q *StatusQuery) validateIDs() error {
 	}
 	return nil
 }
-=======
->>>>>>> config
