@@ -124,11 +124,11 @@ func readRows(asked Asked, body *nowpay.Body) ([]*nowpay.Body, []Finding) {
 }
 
 // identifies reports whether enough is known to tell the transaction from
-// others: an id to compare or, where the answer names none, to have asked by.
+// others: an id to compare or, where none is compared, to have asked by.
 func (a *Asked) identifies() bool {
 	q := a.Operation.Status
 	ids := slices.Collect(idsOf(q.Match))
-	if len(ids) == 0 && q.Rows == "" {
+	if len(ids) == 0 {
 		ids = slices.Collect(idsOf(q.Send))
 	}
 	return slices.ContainsFunc(ids, func(id nowpay.StatusField) bool {

@@ -10,24 +10,23 @@ import (
 // concurrent use.
 type index struct {
 	id     func(*Entry) string
-	sorted []*Entry // by id, entries of the same id by number
+	sorted []*Entry // by id
 }
 
 func (x *index) add(e *Entry) {
-	at, _ := slices.BinarySearchFunc(x.sorted, e, func(a, b *Entry) int {
-		if c := strings.Compare(x.id(a), x.id(b)); c != 0 {
-			return c
-		}
-		return a.Number - b.Number
-	})
-	x.sorted = slices.Insert(x.sorted, at, e)
+	x.sorted = slices.Insert(x.sorted, x.search(x.id(e)), e)
 }
 
-// withPrefix returns the entries whose id begins as given, sorted by id.
+// search is where an entry with this id would be.
+func (x *index) search(id string) int {
+	at, _ := slices.BinarySearchFunc(x.sorted, id, func(e *Entry, id string) int { return strings.Compare(x.id(e), id) })
+	return at
+}
+
+// withPrefix returns the entries whose id begins as given, in no order that
+// matters.
 func (x *index) withPrefix(prefix string) []*Entry {
-	from, _ := slices.BinarySearchFunc(x.sorted, prefix, func(e *Entry, prefix string) int {
-		return strings.Compare(x.id(e), prefix)
-	})
+	from := x.search(prefix)
 	to := from
 	for to < len(x.sorted) && strings.HasPrefix(x.id(x.sorted[to]), prefix) {
 		to++

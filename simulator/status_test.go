@@ -125,6 +125,11 @@ func TestStatusFaults(t *testing.T) {
 			t.Errorf("%s: %q, want %q", tt.kind, got, tt.want)
 		}
 	}
+	recharged := b.call("recharge/dorecharge", recharge("r1")).text("ourrequestid")
+	b.fault(simulator.Fault{Kind: simulator.NoProviderID, Operation: "recharge/history", Times: 1})
+	if a := b.call("recharge/history", body{"ourrequestid": recharged}); strings.Contains(a.body, recharged) || len(columnOf(t, a, "Clientid")) != 1 {
+		t.Errorf("history without ids: %s", a.body)
+	}
 	for kind, want := range map[simulator.Kind]string{
 		simulator.Failed:         `{"success":"0","message":"Failed"}`,
 		simulator.WrongKey:       `{"success":"0","message":"Invalid Username Or Key"}`,
