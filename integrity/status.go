@@ -25,8 +25,8 @@ type StatusVerdict struct {
 	Outcome nowpay.Outcome
 	// Found is set if the answer has exactly one row with an id of the
 	// transaction, and nothing in it is another's. Without it and without
-	// findings Nowpay knows of no such transaction, or says so: that is never
-	// "failed".
+	// findings Nowpay says that it knows no such transaction, or no id was
+	// known to tell it by: that is never "failed".
 	Found bool
 	// ProviderID and Reference are Nowpay's id and the bank's reference. Each
 	// is empty if the answer has none or if it is not certain to be free of the
