@@ -25,8 +25,8 @@ type StatusVerdict struct {
 	Outcome nowpay.Outcome
 	// Found is set if the answer has exactly one row with an id of the
 	// transaction, and nothing in it is another's. Without it and without
-	// findings Nowpay knows of no such transaction, or says so: that is never
-	// "failed".
+	// findings Nowpay says that it knows no such transaction, or no id was
+	// known to tell it by: that is never "failed".
 	Found bool
 	// ProviderID and Reference are Nowpay's id and the bank's reference. Each
 	// is empty if the answer has none or if it is not certain to be free of the
@@ -124,11 +124,11 @@ func readRows(asked Asked, body *nowpay.Body) ([]*nowpay.Body, []Finding) {
 }
 
 // identifies reports whether enough is known to tell the transaction from
-// others: an id to compare or, where the answer names none, to have asked by.
+// others: an id to compare or, where none is compared, to have asked by.
 func (a *Asked) identifies() bool {
 	q := a.Operation.Status
 	ids := slices.Collect(idsOf(q.Match))
-	if len(ids) == 0 && q.Rows == "" {
+	if len(ids) == 0 {
 		ids = slices.Collect(idsOf(q.Send))
 	}
 	return slices.ContainsFunc(ids, func(id nowpay.StatusField) bool {

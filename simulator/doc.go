@@ -25,7 +25,8 @@
 // The AEPS queries take forms, everything else JSON. Besides the documented
 // calls these are answered as reported, to try `operation` blocks on:
 // recharge/dorecharge, recharge/history, recharge/mbasicplans, recharge/dthinfo,
-// bank/account_verify, bank/upi_transfer.
+// bank/account_verify, bank/upi_transfer. bank/payout_status is made up, after
+// the history of recharges: the reference only hints at such a call.
 //
 // # Faults
 //
@@ -83,6 +84,8 @@
 //	no-provider-id        executed; no ourrequestid in the answer
 //	history-empty         the status query finds nothing
 //	history-prefix        the status query finds all transactions of the day
+//	status-contradicts    the status query says failed for a success, and
+//	                      success for a failed
 //
 //	key-echo              executed; the key in the message as it is
 //	key-echo-base64       … as base64 of username:key

@@ -315,6 +315,7 @@ func (s *Simulator) execute(x *exchange) {
 		Created:   x.now,
 		subject:   x.fields.text("number"),
 		operator:  x.fields.text("operatorid"),
+		payee:     x.beneficiary(),
 	}
 	if x.op.pan {
 		e.subject = x.fields.text("psaid")

@@ -163,8 +163,10 @@ var wire = map[simulator.Kind]struct {
 	simulator.OtherID:         {executed, holds(`"yourrequestid":"a10"`)},
 	simulator.OtherAmount:     {executed, holds(`"amount":"151.50"`)},
 	simulator.NoProviderID:    {executed, lacks("ourrequestid")},
-	simulator.HistoryEmpty:    {executed, is("1", "Transaction Successful")}, // no query
+	simulator.HistoryEmpty:    {executed, is("1", "Transaction Successful")}, // no query, as the next two
 	simulator.HistoryPrefix:   {executed, is("1", "Transaction Successful")},
+
+	simulator.StatusContradicts: {executed, is("1", "Transaction Successful")},
 
 	simulator.KeyEcho:          {executed, is("1", "Debug key="+key)},
 	simulator.KeyEchoBase64:    {executed, is("1", "Debug "+base64.StdEncoding.EncodeToString([]byte(username+":"+key)))},

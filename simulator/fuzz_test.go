@@ -16,6 +16,7 @@ func FuzzHandler(f *testing.F) {
 	f.Add("bank/payout", "application/json", `{"username":"2000","key":"0123456789abcdef","accountnumber":"1","ifsc":"2","amount":"1","yourrequestid":"a","name":"n","transferMode":"IMPS"}`)
 	f.Add("bank/payout", "application/json", `{"username":"2000","key":"0123456789abcdee","amount":1e400,"amount":NaN}`)
 	f.Add("pan/managecoupon", "application/json", `{"username":2000,"key":"0123456789abcdef","psaid":"\ud800","type":"0","qty":"1e9","yourrequestid":"\u0000"}`)
+	f.Add("bank/payout_status", "application/json", `{"username":"2000","key":"0123456789abcdef","yourrequestid":"a","tdate":"2021-10-28"}`)
 	f.Add("recharge/history", "application/json", `{"username":"2000","key":"\u0030123456789abcdef","ourrequestid":"","fdate":"x"}`)
 	f.Add("aeps/be", "application/x-www-form-urlencoded", `username=2000&key=0123456789abcdef&a.b=%zz&&=`)
 	f.Add("common/balance", "application/json", `{"username":"2000","key":"0123456789abcdef","x":"sim:too-large"}`)

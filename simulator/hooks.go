@@ -67,14 +67,27 @@ func otherID(_ *exchange, a object) object {
 	return a
 }
 
-func otherAmount(x *exchange, a object) object {
-	if x.entry != nil {
-		a.set("amount", (x.entry.Amount + 100).String())
+func otherAmount(_ *exchange, a object) object {
+	if p, ok := (fields{"amount": a.get("amount")}).amount("amount"); ok {
+		a.set("amount", (p + 100).String())
 	}
 	return a
 }
 
-func noProviderID(_ *exchange, a object) object { return a.without("ourrequestid") }
+func noProviderID(_ *exchange, a object) object { return a.without("ourrequestid", "Clientid") }
+
+// everywhere makes a change in the answer and in the rows that it lists.
+func everywhere(change func(*exchange, object) object) func(*exchange, object) object {
+	return func(x *exchange, a object) object {
+		for _, m := range a {
+			rows, _ := m.value.([]object)
+			for i := range rows {
+				rows[i] = change(x, rows[i])
+			}
+		}
+		return change(x, a)
+	}
+}
 
 func deepJSON(_ *exchange, a object) object {
 	const depth = 100

@@ -48,8 +48,10 @@ const (
 	OtherID         Kind = "other-id"
 	OtherAmount     Kind = "other-amount"
 	NoProviderID    Kind = "no-provider-id"
-	HistoryEmpty    Kind = "history-empty"
-	HistoryPrefix   Kind = "history-prefix"
+
+	HistoryEmpty      Kind = "history-empty"
+	HistoryPrefix     Kind = "history-prefix"
+	StatusContradicts Kind = "status-contradicts"
 
 	KeyEcho          Kind = "key-echo"
 	KeyEchoBase64    Kind = "key-echo-base64"
@@ -122,11 +124,12 @@ var behaviours = []behaviour{ //nolint:gochecknoglobals // a table, never change
 	{kind: SuccessAsNumber, change: successAsNumber, doc: "executes; success is a number"},
 	{kind: UnknownSuccess, change: setter("success", "7"), doc: `executes; success is "7"`},
 	{kind: IDCollision, doc: "executes under the ourrequestid of the transaction before"},
-	{kind: OtherID, change: otherID, doc: "executes; the answer carries another yourrequestid"},
-	{kind: OtherAmount, change: otherAmount, doc: "executes; the answer carries an amount that is one rupee more"},
-	{kind: NoProviderID, change: noProviderID, doc: "executes; the answer carries no ourrequestid"},
+	{kind: OtherID, change: everywhere(otherID), doc: "executes; the answer carries another yourrequestid"},
+	{kind: OtherAmount, change: everywhere(otherAmount), doc: "executes; the answer carries an amount that is one rupee more"},
+	{kind: NoProviderID, change: everywhere(noProviderID), doc: "executes; the answer carries no ourrequestid"},
 	{kind: HistoryEmpty, doc: `the status query finds nothing: success "1" and no rows`},
 	{kind: HistoryPrefix, doc: "the status query matches the first 8 characters only, the day: rows of other transactions come first"},
+	{kind: StatusContradicts, doc: "the status query says the opposite: failed for a success, success for a failed"},
 
 	{kind: KeyEcho, change: echoKey(plain), doc: "executes; the key stands in the message as it is"},
 	{kind: KeyEchoBase64, change: echoKey(inBase64), doc: "executes; the message has username:key in base64, as in basic authentication"},

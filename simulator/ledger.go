@@ -66,6 +66,7 @@ type Entry struct {
 
 	subject  string // the number that was recharged, or the PSA of the coupons
 	operator string
+	payee    string    // the name that an answer of success would have
 	settle   State     // what a pending entry becomes by itself at settleAt
 	settleAt time.Time // zero: only by hand
 }
@@ -81,7 +82,8 @@ type Ledger struct {
 	Executions map[string]int `json:"executions"`
 }
 
-// Find returns the executions of a request ID, oldest first.
+// Find returns the executions of a request ID, oldest first. It looks at all
+// entries: to ask about many request IDs, use Executions.
 func (l Ledger) Find(requestID string) []Entry {
 	var found []Entry
 	for _, e := range l.Entries {
@@ -98,6 +100,8 @@ type books struct {
 	balance    map[Wallet]nowpay.Paise
 	surcharge  nowpay.Paise
 	entries    []*Entry
+	ours       index // by provider ID
+	yours      index // by request ID
 	executions map[string]int
 	waiting    []*Entry // that settle by themselves
 }
@@ -107,6 +111,8 @@ func newBooks(c Config) *books {
 		ids:        newIDs(c.Seed),
 		balance:    map[Wallet]nowpay.Paise{Trade: c.TradeBalance, AEPS: c.AEPSBalance},
 		surcharge:  c.Surcharge,
+		ours:       index{id: func(e *Entry) string { return e.ProviderID }},
+		yours:      index{id: func(e *Entry) string { return e.RequestID }},
 		executions: map[string]int{},
 	}
 }
@@ -139,6 +145,8 @@ func (b *books) execute(e Entry, collide bool) *Entry {
 	state := e.State
 	e.State = StatePending
 	b.entries = append(b.entries, &e)
+	b.ours.add(&e)
+	b.yours.add(&e)
 	b.change(&e, state)
 	if !e.settleAt.IsZero() {
 		b.waiting = append(b.waiting, &e)
@@ -180,7 +188,7 @@ func (b *books) settleDue(now time.Time) {
 
 // find returns the newest entry with a provider ID, nil if there is none.
 func (b *books) find(providerID string) *Entry {
-	for _, e := range slices.Backward(b.entries) {
+	for _, e := range b.withPrefix(providerID, "") {
 		if e.ProviderID == providerID {
 			return e
 		}
@@ -188,15 +196,20 @@ func (b *books) find(providerID string) *Entry {
 	return nil
 }
 
-// withPrefix returns the entries of an operation whose provider ID begins as
+// withPrefix returns the entries whose provider ID and request ID begin as
 // given, newest first.
-func (b *books) withPrefix(operation, prefix string) []*Entry {
+func (b *books) withPrefix(ours, yours string) []*Entry {
+	by, prefix := &b.ours, ours
+	if ours == "" {
+		by, prefix = &b.yours, yours
+	}
 	var found []*Entry
-	for _, e := range slices.Backward(b.entries) {
-		if e.Operation == operation && strings.HasPrefix(e.ProviderID, prefix) {
+	for _, e := range by.withPrefix(prefix) {
+		if strings.HasPrefix(e.ProviderID, ours) && strings.HasPrefix(e.RequestID, yours) {
 			found = append(found, e)
 		}
 	}
+	slices.SortFunc(found, func(a, b *Entry) int { return b.Number - a.Number })
 	return found
 }
 

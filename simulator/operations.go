@@ -9,7 +9,7 @@ import (
 // mistake in one of them shows.
 type operation struct {
 	name string
-	// reported marks what is known by hearsay only; the gateway has no built-in
+	// reported marks what is known by hearsay at most; the gateway has no built-in
 	// entry for these. They are here to try `operation` blocks on.
 	reported bool
 	// form: the body is a form, not JSON.
@@ -47,6 +47,9 @@ var operations = []operation{ //nolint:gochecknoglobals // a table, never change
 	{name: "bank/upi_transfer", reported: true, required: []string{"beneficiaryVPA", "amount", "yourrequestid", "transferMode"}, requestID: "yourrequestid", wallet: Trade, check: modes("UPI"), reply: transfer},
 	{name: "bank/wallet_verify", required: []string{"beneficiaryPhoneNo", "transferMode", "yourrequestid"}, requestID: "yourrequestid", check: all(modes("PAYTM", "AMAZON"), atMost("limitCheckAmount", 10_000_00)), reply: verification},
 	{name: "bank/wallet_transfer", required: []string{"beneficiaryPhoneNo", "amount", "yourrequestid", "transferMode"}, requestID: "yourrequestid", wallet: Trade, check: modes("PAYTM", "AMAZON"), reply: transfer},
+	// Neither documented nor reported, but made up: the page of payouts speaks of fetching their status, so that
+	// some such call should exist.
+	{name: "bank/payout_status", reported: true, check: anyOf("yourrequestid", "ourrequestid"), reply: payoutStatus},
 
 	{name: "pan/managepsa", required: []string{"psaphonenumber", "psaname", "yourrequestid", "psaemailid", "panno", "shopname", "location", "state", "pin"}, requestID: "yourrequestid", pan: true, reply: managePSA},
 	{name: "pan/managecoupon", required: []string{"psaid", "type", "qty", "yourrequestid"}, requestID: "yourrequestid", wallet: Trade, pan: true, check: oneOf("type", "Invalid Coupon Type", "0", "1"), reply: manageCoupon},
@@ -137,6 +140,18 @@ func atMost(name string, limit nowpay.Paise) func(fields) string {
 			return "Amount Exceeds Limit"
 		}
 		return ""
+	}
+}
+
+// anyOf demands that one of the fields is there.
+func anyOf(names ...string) func(fields) string {
+	return func(f fields) string {
+		for _, name := range names {
+			if f.text(name) != "" {
+				return ""
+			}
+		}
+		return "Missing Field " + names[0]
 	}
 }
 

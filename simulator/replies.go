@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -103,43 +104,96 @@ func recharge(x *exchange) object {
 }
 
 // history answers about recharges. success is about the query; what became of
-// the recharge is the row's status. Without dates it looks at today only, and
-// it matches the id as a prefix.
+// the recharge is the row's status.
 func history(x *exchange) object {
+	found := x.listed(x.fields.text("ourrequestid"), "", "recharge/dorecharge")
+	return object{{"success", x.op.code(x.state)}, {"data", rows(found, x.historyRow)}}
+}
+
+// payoutStatus answers about payouts and transfers, by either id.
+func payoutStatus(x *exchange) object {
+	ours, yours := x.fields.text("ourrequestid"), x.fields.text("yourrequestid")
+	found := x.listed(ours, yours, "bank/payout", "bank/account_transfer", "bank/wallet_transfer")
+	return append(x.begin("Success"), member{"data", rows(found, x.payoutRow)})
+}
+
+func rows(entries []*Entry, row func(*Entry) object) []object {
+	all := make([]object, len(entries))
+	for i, e := range entries {
+		all[i] = row(e)
+	}
+	return all
+}
+
+// listed are the entries that a query about some operations finds, newest
+// first. It matches ids as prefixes, and without dates looks at today only.
+func (x *exchange) listed(ours, yours string, operations ...string) []*Entry {
+	if x.fault.Kind == HistoryEmpty {
+		return nil
+	}
+	if x.fault.Kind == HistoryPrefix {
+		ours, yours = ours[:min(len(ours), faultyPrefix)], yours[:min(len(yours), faultyPrefix)]
+	}
 	from, to := x.fields.text("fdate"), x.fields.text("tdate")
 	if today := x.now.In(ist).Format(time.DateOnly); from == "" && to == "" {
 		from, to = today, today
 	}
-	prefix := x.fields.text("ourrequestid")
-	if x.fault.Kind == HistoryPrefix && len(prefix) > 8 {
-		prefix = prefix[:8]
-	}
-	rows := []object{}
-	for _, e := range x.books.withPrefix("recharge/dorecharge", prefix) {
+	return slices.DeleteFunc(x.books.withPrefix(ours, yours), func(e *Entry) bool {
 		day := e.Created.In(ist).Format(time.DateOnly)
-		if (from == "" || day >= from) && (to == "" || day <= to) && x.fault.Kind != HistoryEmpty {
-			rows = append(rows, x.historyRow(e))
-		}
+		return !slices.Contains(operations, e.Operation) || from != "" && day < from || to != "" && day > to
+	})
+}
+
+// faultyPrefix is how much of an id HistoryPrefix leaves: of a provider ID the
+// day.
+const faultyPrefix = 8
+
+// tells is what a status query tells of an entry: its state and the bank's
+// reference.
+func (x *exchange) tells(e *Entry) (state State, rrn string) {
+	if x.fault.Kind != StatusContradicts {
+		return e.State, e.RRN
 	}
-	return object{{"success", x.op.code(x.state)}, {"data", rows}}
+	switch e.State {
+	case StateSuccess:
+		return StateFailed, ""
+	case StateFailed:
+		return StateSuccess, x.books.ids.digits(12)
+	default:
+		return e.State, e.RRN
+	}
+}
+
+func (x *exchange) payoutRow(e *Entry) object {
+	state, rrn := x.tells(e)
+	payee := ""
+	if state == StateSuccess {
+		payee = e.payee
+	}
+	return object{
+		{"ourrequestid", e.ProviderID},
+		{"yourrequestid", e.RequestID},
+		{"amount", e.Amount.String()},
+		{"status", x.op.code(state)},
+		{"rrn", rrn},
+		{"beneficiaryName", payee},
+		{"date", e.Created.In(ist).Format(dateLayout)},
+	}
 }
 
 // historyRow has only strings, and capitals where the reference has them.
 func (x *exchange) historyRow(e *Entry) object {
-	text := map[State][2]string{
-		StateSuccess: {"1", "Recharge Success"},
-		StateFailed:  {"0", "Recharge Failed"},
-		StatePending: {"2", "Recharge Submitted"},
-	}[e.State]
+	state, reference := x.tells(e)
+	message := map[State]string{StateSuccess: "Recharge Success", StateFailed: "Recharge Failed", StatePending: "Recharge Submitted"}[state]
 	return object{
 		{"transactionid", strconv.Itoa(e.Number)},
 		{"MemberId", x.username},
 		{"number", e.subject},
 		{"amount", e.Amount.String()},
 		{"Clientid", e.ProviderID},
-		{"op_referenceid", e.RRN},
-		{"status", text[0]},
-		{"message", text[1]},
+		{"op_referenceid", reference},
+		{"status", x.op.code(state)},
+		{"message", message},
 		{"date", e.Created.In(ist).Format(dateLayout)},
 		{"customerphonenumber", e.subject},
 		{"rechargetype", "Prepaid"},
@@ -221,9 +275,10 @@ func couponStatus(x *exchange) object {
 	if e == nil || e.Operation != "pan/managecoupon" || x.fault.Kind == HistoryEmpty {
 		return refusal("No Record Found")
 	}
-	word := map[State]string{StateSuccess: "APPROVED", StateFailed: "REJECTED", StatePending: "PENDING"}[e.State]
+	state, _ := x.tells(e)
+	word := map[State]string{StateSuccess: "APPROVED", StateFailed: "REJECTED", StatePending: "PENDING"}[state]
 	return object{
-		{"success", x.op.code(e.State)},
+		{"success", x.op.code(state)},
 		{"message", "Success"},
 		{"coupon_status", word},
 		{"psaid", e.subject},
