@@ -228,9 +228,15 @@ func TestOperations(t *testing.T) {
 			o.Status, o.Revalidate = nil, nowpay.RevalidateNever
 			return o
 		}},
-		{"pan/managecoupon", `{"status": {"operation": "pan/coupon_status"}}`, func() nowpay.Operation {
+		{"pan/managecoupon", `{"status": {
+			"operation": "pan/coupon_status", "send": [{"name": "ourrequestid", "source": "provider_id"}], "state": "state", "success": ["OK"]
+		}}`, func() nowpay.Operation {
 			o := documented("pan/managecoupon")
-			o.Status = nowpay.HistoryQuery("pan/coupon_status")
+			o.Status = &nowpay.StatusQuery{
+				Operation: "pan/coupon_status", State: "state", States: map[string]nowpay.Outcome{"OK": nowpay.Success},
+				Send:  []nowpay.StatusField{{Name: "ourrequestid", Source: nowpay.SourceProviderID}},
+				Match: []nowpay.StatusField{},
+			}
 			return o
 		}},
 		{"bank/payout", `{"moves_money": false, "may_cost": true, "amount": "none", "without": ["amount"], "request_id": "none"}`, func() nowpay.Operation {
