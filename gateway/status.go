@@ -95,9 +95,6 @@ func (g *Gateway) revalidate(ctx context.Context, t journal.Transaction, cause j
 }
 
 func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause journal.Cause) (journal.Transaction, error) {
-	if cause == journal.ByRevalidation && g.asking.often(t.ID, g.Now()) {
-		return t, ErrAskedOften
-	}
 	content, err := g.Journal.Content(&t)
 	if err != nil {
 		return t, err
@@ -142,7 +139,7 @@ func knownOf(t journal.Transaction, fields map[string]string) nowpay.Known {
 // ask makes one status call, signed and sent as every other request is.
 func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.Known, cause journal.Cause) (verdict integrity.StatusVerdict, err error) {
 	defer func() {
-		if !errors.Is(err, ErrNoStatus) {
+		if !errors.Is(err, ErrNoStatus) && !errors.Is(err, ErrAskedOften) {
 			g.observe(ctx, t, cause, verdict, err)
 		}
 	}()
@@ -159,7 +156,7 @@ func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.K
 	if err != nil {
 		return verdict, err
 	}
-	ctx, cancel, err := g.mayAsk(ctx, t.Account, cause)
+	ctx, cancel, err := g.mayAsk(ctx, t, cause)
 	if err != nil {
 		return verdict, err
 	}
@@ -197,16 +194,16 @@ func (x *exchange) failure(problem *Problem) error {
 // mayAsk takes one of the account's status calls, and gives the time that it may
 // take: at once or not at all for those who only want to know, and within that
 // time for an exchange that waits for it. The background has had its turn.
-func (g *Gateway) mayAsk(ctx context.Context, account string, cause journal.Cause) (context.Context, context.CancelFunc, error) {
+func (g *Gateway) mayAsk(ctx context.Context, t journal.Transaction, cause journal.Cause) (context.Context, context.CancelFunc, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.Reconcile.StatusTimeout)
 	var err error
-	switch limiter := g.asking.limits[account]; {
+	switch limiter := g.asking.limits[t.Account]; {
 	case limiter == nil:
-		err = fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
+		err = fmt.Errorf("asking with account %s: %w", t.Account, ErrNoStatus)
 	case inBackground(cause):
 	case cause == journal.ByExchange:
-		err = g.awaitTurn(ctx, account)
-	case !limiter.Allow():
+		err = g.awaitTurn(ctx, t.Account)
+	case g.asking.often(t.ID, g.Now()) || !limiter.Allow():
 		err = ErrAskedOften
 	}
 	if err != nil {
@@ -223,7 +220,7 @@ func (g *Gateway) awaitTurn(ctx context.Context, account string) error {
 		return fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
 	}
 	if err := limiter.Wait(ctx); err != nil {
-		return fmt.Errorf("%w: %w", ErrAskedOften, err)
+		return fmt.Errorf("waiting for a status call of account %s: %w", account, err)
 	}
 	return nil
 }
@@ -243,7 +240,7 @@ func (g *Gateway) observe(ctx context.Context, t journal.Transaction, cause jour
 	switch {
 	case verdict.Leak:
 		level = slog.LevelError
-	case len(verdict.Findings) > 0 || err != nil && !errors.Is(err, ErrAskedOften) && !errors.Is(err, nowpay.ErrCannotAsk):
+	case len(verdict.Findings) > 0 || err != nil && !errors.Is(err, nowpay.ErrCannotAsk):
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{
