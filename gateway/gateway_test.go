@@ -42,10 +42,13 @@ type parts struct {
 	store    *secret.Store
 	acquired atomic.Int32 // credentials taken
 	received atomic.Int32 // requests that reached the provider
-	answer   http.HandlerFunc
+	answer   atomic.Pointer[http.HandlerFunc]
 	records  []Record
 	log      bytes.Buffer
 }
+
+// answers sets what the provider does.
+func (p *parts) answers(h http.HandlerFunc) { p.answer.Store(&h) }
 
 // Acquire and Status are those of the store, counted.
 func (p *parts) Acquire() (*secret.Credential, error) {
@@ -59,17 +62,17 @@ func newParts(t *testing.T) *parts {
 	t.Helper()
 	p := &parts{store: secret.NewStore(0, time.Now)}
 	p.setCredential(t, 1)
-	p.answer = func(w http.ResponseWriter, r *http.Request) {
+	p.answers(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.RequestURI, "/common/balance") {
 			_, _ = io.WriteString(w, balance)
 			return
 		}
 		_, _ = io.WriteString(w, payoutDone)
-	}
+	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.received.Add(1)
-		p.answer(w, r)
+		(*p.answer.Load())(w, r)
 	}))
 	t.Cleanup(server.Close)
 	address, err := url.Parse(server.URL)
@@ -88,7 +91,7 @@ func newParts(t *testing.T) *parts {
 	policy := newPolicy(t)
 	p.Gateway = New(Config{
 		Catalogue: catalogue, Policy: policy, Egress: client, MaxBody: 4096, Journal: newJournal(t),
-		Limits:    NewLimits(policy.Merchants(), nil, time.Now),
+		Limits: NewLimits(policy.Merchants(), nil, time.Now),
 		Reconcile: Reconcile{
 			PersonAfter: time.Hour, StatusRate: whitelist.Rate{Requests: 100, Per: time.Second, Burst: 100},
 			StatusTimeout: 5 * time.Second, DailyCheck: 6 * time.Hour,
@@ -107,9 +110,14 @@ func newParts(t *testing.T) *parts {
 // newJournal is one in a file of the test's.
 func newJournal(t *testing.T) *journal.Journal {
 	t.Helper()
+	return newJournalAt(t, time.Now)
+}
+
+func newJournalAt(t *testing.T, now func() time.Time) *journal.Journal {
+	t.Helper()
 	dir := t.TempDir()
 	j := journal.New(journal.Options{
-		Store: sqlite.New(filepath.Join(dir, "journal.db")), KeyFile: filepath.Join(dir, "journal.key"), Gateway: "test",
+		Store: sqlite.New(filepath.Join(dir, "journal.db")), KeyFile: filepath.Join(dir, "journal.key"), Gateway: "test", Now: now,
 	})
 	t.Cleanup(func() {
 		if err := j.Close(); err != nil {
@@ -367,7 +375,7 @@ func TestPanics(t *testing.T) {
 // provider, the record says from where it left and how long it took.
 func TestUnanswered(t *testing.T) {
 	p := newParts(t)
-	p.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	p.answers(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	answer := p.Exchange(t.Context(), request("/api/bank/payout", payoutBody))
 	r := p.records[0]
 	if answer.Status != http.StatusOK || r.Outcome != nowpay.Unknown || p.received.Load() != 1 {
