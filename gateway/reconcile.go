@@ -90,7 +90,10 @@ func (g *Gateway) reconcile(ctx context.Context, t journal.Transaction) {
 	if ctx.Err() != nil {
 		return // the lease ends, and somebody else goes on
 	}
-	change := journal.Change{Cause: journal.ByReconciliation, Next: g.next, Checked: !asked && err != nil}
+	change := journal.Change{Cause: cause, Next: g.next, Checked: !asked && err != nil}
+	if cause == journal.ByDailyCheck && err != nil {
+		change.Next = func(journal.Transaction) time.Time { return g.Now().Add(g.jitter(lastCheck)) }
+	}
 	change.Attention = !t.State.Final() && t.Attention.IsZero() && !g.Now().Before(t.Created.Add(g.Reconcile.PersonAfter))
 	if asked && !change.Attention {
 		return

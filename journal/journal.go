@@ -147,12 +147,12 @@ func (j *Journal) tend(w *writer) {
 	j.work.Go(w.write)
 	ticker := time.NewTicker(keyInterval)
 	defer ticker.Stop()
-	for {
+	for rotate := j.RotateKeys; ; rotate = j.rotateChangedKeys {
+		if err := rotate(j.life); err != nil {
+			j.logger().Error("reading the journal's key file again; going on with the keys that were in it", "error", err)
+		}
 		select {
 		case <-ticker.C:
-			if err := j.RotateKeys(j.life); err != nil {
-				j.logger().Error("reading the journal's key file again; going on with the keys that were in it", "error", err)
-			}
 		case <-j.closing:
 			return
 		}

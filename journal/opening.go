@@ -125,6 +125,20 @@ func (j *Journal) RotateKeys(ctx context.Context) error {
 	return j.loadKeys(ctx)
 }
 
+// rotateChangedKeys is RotateKeys if the file has another first key than before:
+// gateways whose files differ in order would undo each other's work for ever.
+func (j *Journal) rotateChangedKeys(ctx context.Context) error {
+	masters, err := readKeyFile(j.options.KeyFile)
+	if err != nil {
+		return err
+	}
+	if masters[0].id != j.keys.masterKeys()[0].id {
+		return j.RotateKeys(ctx)
+	}
+	j.keys.setMasters(masters)
+	return nil
+}
+
 // openChain opens the next chain, behind those that are there.
 func (j *Journal) openChain(ctx context.Context) (Chain, error) {
 	for {
