@@ -1,0 +1,218 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"iter"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
+)
+
+// page is how many rows are read at once. What is read is handed out when the
+// query is over: who takes the rows slowly keeps neither a connection nor an old
+// state of the file, which could not be checkpointed meanwhile.
+const page = 100
+
+// reader reads, from the current state or from a snapshot.
+type reader struct {
+	query    func(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	snapshot func(ctx context.Context, read func(ctx context.Context, r reader) error) error
+}
+
+// read returns all rows of a query.
+func read[T any](
+	ctx context.Context, r reader, scan func(*sql.Rows) (T, error), query string, args ...any,
+) (all []T, err error) {
+	rows, err := r.query(ctx, query, args...)
+	if err != nil {
+		return nil, explain("reading the journal", err)
+	}
+	defer rows.Close()
+	for rows.Next() {
+		value, err := scan(rows)
+		if err != nil {
+			return nil, explain("reading a row of the journal", err)
+		}
+		all = append(all, value)
+	}
+	return all, explain("reading the journal", rows.Err())
+}
+
+// one returns the only row of a query.
+func one[T any](
+	ctx context.Context, r reader, scan func(*sql.Rows) (T, error), query string, args ...any,
+) (value T, err error) {
+	all, err := read(ctx, r, scan, query, args...)
+	switch {
+	case err != nil:
+		return value, err
+	case len(all) == 0:
+		return value, journal.ErrNotFound
+	default:
+		return all[0], nil
+	}
+}
+
+// pages yields what next returns, which is given the last value before, until
+// there is less than a page.
+func pages[T any](next func(last *T) ([]T, error)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var last *T
+		for {
+			values, err := next(last)
+			for i := range values {
+				if !yield(values[i], nil) {
+					return
+				}
+			}
+			if err != nil {
+				var none T
+				yield(none, err)
+			}
+			if err != nil || len(values) < page {
+				return
+			}
+			last = &values[len(values)-1]
+		}
+	}
+}
+
+func (r reader) ByID(ctx context.Context, id string) (journal.Transaction, error) {
+	return one(ctx, r, scanTransaction, "SELECT "+transactionColumns+" FROM transactions WHERE id = ?", id)
+}
+
+func (r reader) ByRequest(ctx context.Context, key journal.RequestKey) (journal.Transaction, error) {
+	return one(ctx, r, scanTransaction, "SELECT "+transactionColumns+
+		" FROM transactions WHERE request_id = ? AND account = ?", key.RequestID, key.Account)
+}
+
+func (r reader) Events(ctx context.Context, transaction string) ([]journal.Event, error) {
+	return read(ctx, r, scanEvent, "SELECT "+eventColumns+
+		" FROM events WHERE transaction_id = ? ORDER BY seq", transaction)
+}
+
+func (r reader) AllEvents(ctx context.Context, chain int64) iter.Seq2[journal.Event, error] {
+	return pages(func(last *journal.Event) ([]journal.Event, error) {
+		if last == nil {
+			return read(ctx, r, scanEvent, "SELECT "+eventColumns+
+				" FROM events WHERE chain = ? ORDER BY number LIMIT ?", chain, page)
+		}
+		return read(ctx, r, scanEvent, "SELECT "+eventColumns+
+			" FROM events WHERE chain = ? AND number > ? ORDER BY number LIMIT ?", chain, last.Number, page)
+	})
+}
+
+func (r reader) LastEvents(ctx context.Context) iter.Seq2[journal.LastEvent, error] {
+	return pages(func(last *journal.LastEvent) (all []journal.LastEvent, err error) {
+		after := ""
+		if last != nil {
+			after = last.Transaction.ID
+		}
+		err = r.snapshot(ctx, func(ctx context.Context, r reader) error {
+			all, err = r.lastEvents(ctx, after)
+			return err
+		})
+		return all, err
+	})
+}
+
+// lastEvents returns a page of transactions, and what is to be known of their
+// events.
+func (r reader) lastEvents(ctx context.Context, after string) ([]journal.LastEvent, error) {
+	transactions, err := read(ctx, r, scanTransaction, "SELECT "+transactionColumns+
+		" FROM transactions WHERE id > ? ORDER BY id LIMIT ?", after, page)
+	if err != nil || len(transactions) == 0 {
+		return nil, err
+	}
+	all := make([]journal.LastEvent, len(transactions))
+	index := make(map[string]*journal.LastEvent, len(all))
+	for i, t := range transactions {
+		all[i].Transaction = t
+		index[t.ID] = &all[i]
+	}
+	events, err := read(ctx, r, scanEvent, "SELECT "+eventColumns+
+		" FROM events WHERE transaction_id BETWEEN ? AND ?", transactions[0].ID, transactions[len(transactions)-1].ID)
+	for _, event := range events {
+		entry, ok := index[event.Transaction]
+		if !ok {
+			continue // an orphan
+		}
+		entry.Events++
+		if event.Seq == entry.Transaction.Version {
+			entry.Event = event
+		}
+	}
+	return all, err
+}
+
+func (r reader) Orphans(ctx context.Context) iter.Seq2[string, error] {
+	return pages(func(last *string) ([]string, error) {
+		after := ""
+		if last != nil {
+			after = *last
+		}
+		return read(ctx, r, scanValue[string], "SELECT DISTINCT transaction_id FROM events"+
+			" WHERE transaction_id > ? AND NOT EXISTS (SELECT 1 FROM transactions WHERE id = transaction_id)"+
+			" ORDER BY transaction_id LIMIT ?", after, page)
+	})
+}
+
+func (r reader) Keys(ctx context.Context) ([]journal.DataKey, error) {
+	return read(ctx, r, scanKey, "SELECT "+keyColumns+" FROM data_keys ORDER BY id")
+}
+
+func (r reader) Chains(ctx context.Context) ([]journal.Chain, error) {
+	return read(ctx, r, scanChain, "SELECT "+chainColumns+" FROM chains ORDER BY id")
+}
+
+func (r reader) Chain(ctx context.Context, id int64) (journal.Chain, error) {
+	return one(ctx, r, scanChain, "SELECT "+chainColumns+" FROM chains WHERE id = ?", id)
+}
+
+// isOpen is the condition of the index of open transactions, to the letter:
+// else the index is not used.
+const isOpen = "state IN ('created', 'sent', 'pending', 'unknown')"
+
+func (r reader) Stats(ctx context.Context) (journal.Stats, error) {
+	type row struct {
+		state  journal.State // "": those that need a person
+		count  int
+		oldest time.Time
+	}
+	rows, err := read(ctx, r, func(rows *sql.Rows) (v row, err error) {
+		err = rows.Scan(&v.state, &v.count, instant{&v.oldest})
+		return v, err
+	}, "SELECT state, count(*), min(created) FROM transactions WHERE "+isOpen+" GROUP BY state"+
+		" UNION ALL SELECT '', count(*), 0 FROM transactions WHERE attention <> 0")
+	if err != nil {
+		return journal.Stats{}, err
+	}
+	stats := journal.Stats{Open: map[journal.State]int{}}
+	for _, v := range rows {
+		if v.state == "" {
+			stats.Attention = v.count
+			continue
+		}
+		stats.Open[v.state] = v.count
+		if stats.Oldest.IsZero() || v.oldest.Before(stats.Oldest) {
+			stats.Oldest = v.oldest
+		}
+	}
+	return stats, nil
+}
+
+// sumOfDay is what a merchant's transactions of a day amount to.
+const sumOfDay = "(SELECT coalesce(sum(amount), 0) FROM transactions WHERE day = ?1 AND merchant = ?2" +
+	" AND state IN ('created', 'sent', 'success', 'pending', 'unknown'))"
+
+func (r reader) Spent(ctx context.Context, merchant string, day int) (journal.Spending, error) {
+	spent := journal.Spending{Merchant: merchant, Day: day}
+	amount, err := one(ctx, r, scanValue[int64], "SELECT coalesce("+
+		"(SELECT amount FROM spending WHERE day = ?1 AND merchant = ?2), "+sumOfDay+")", day, merchant)
+	spent.Amount = nowpay.Paise(amount)
+	return spent, err
+}
+
+var _ journal.Reader = reader{}

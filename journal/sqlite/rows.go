@@ -1,0 +1,131 @@
+package sqlite
+
+import (
+	"database/sql"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+)
+
+// The columns, in the order of the functions below.
+const (
+	// Those that never change come first.
+	transactionColumns = "id, account, request_id, merchant, operation, amount, created, " + changingColumns
+	changingColumns    = "day, state, attempt, provider_id, integrity, reversed, attention, updated, deadline, " +
+		"version, next_check, checks, key_id, fingerprint, sealed"
+	eventColumns = "chain, number, transaction_id, seq, at, kind, cause, actor, reason, evidence, row_digest, mac"
+	chainColumns = "id, gateway, started, key_id, opening, number, mac, sealing"
+	keyColumns   = "id, wrapped, created"
+)
+
+// placeholders returns as many as there are columns.
+func placeholders(columns string) string {
+	return "?" + strings.Repeat(", ?", strings.Count(columns, ","))
+}
+
+func transactionValues(t *journal.Transaction) []any {
+	return append([]any{
+		t.ID, t.Account, t.RequestID, t.Merchant, t.Operation, int64(t.Amount), micros(t.Created),
+	}, changingValues(t)...)
+}
+
+func changingValues(t *journal.Transaction) []any {
+	return []any{
+		t.Day, string(t.State), t.Attempt, t.ProviderID, t.Integrity, string(t.Reversed),
+		micros(t.Attention), micros(t.Updated), micros(t.Deadline), t.Version,
+		micros(t.NextCheck), t.Checks, t.KeyID, blob(t.Fingerprint), blob(t.Sealed),
+	}
+}
+
+func transactionFields(t *journal.Transaction) []any {
+	return []any{
+		&t.ID, &t.Account, &t.RequestID, &t.Merchant, &t.Operation, &t.Amount, instant{&t.Created},
+		&t.Day, &t.State, &t.Attempt, &t.ProviderID, &t.Integrity, &t.Reversed,
+		instant{&t.Attention}, instant{&t.Updated}, instant{&t.Deadline}, &t.Version,
+		instant{&t.NextCheck}, &t.Checks, &t.KeyID, &t.Fingerprint, &t.Sealed,
+	}
+}
+
+func scanTransaction(rows *sql.Rows) (t journal.Transaction, err error) {
+	err = rows.Scan(transactionFields(&t)...)
+	return t, err
+}
+
+func eventValues(e *journal.Event) []any {
+	return []any{
+		e.Chain, e.Number, e.Transaction, e.Seq, micros(e.At), string(e.Kind), string(e.Cause),
+		e.Actor, e.Reason, e.Evidence, blob(e.Row), blob(e.MAC),
+	}
+}
+
+func eventFields(e *journal.Event) []any {
+	return []any{
+		&e.Chain, &e.Number, &e.Transaction, &e.Seq, instant{&e.At}, &e.Kind, &e.Cause,
+		&e.Actor, &e.Reason, &e.Evidence, &e.Row, &e.MAC,
+	}
+}
+
+func scanEvent(rows *sql.Rows) (e journal.Event, err error) {
+	err = rows.Scan(eventFields(&e)...)
+	return e, err
+}
+
+func chainValues(c *journal.Chain) []any {
+	return []any{
+		c.ID, c.Gateway, micros(c.Started), c.KeyID, blob(c.Opening), c.Number, blob(c.MAC), blob(c.Sealing),
+	}
+}
+
+func scanChain(rows *sql.Rows) (c journal.Chain, err error) {
+	err = rows.Scan(&c.ID, &c.Gateway, instant{&c.Started}, &c.KeyID, &c.Opening, &c.Number, &c.MAC, &c.Sealing)
+	return c, err
+}
+
+func keyValues(k *journal.DataKey) []any { return []any{k.ID, blob(k.Wrapped), micros(k.Created)} }
+
+func scanKey(rows *sql.Rows) (k journal.DataKey, err error) {
+	err = rows.Scan(&k.ID, &k.Wrapped, instant{&k.Created})
+	return k, err
+}
+
+// scanValue reads the only column of a row.
+func scanValue[T any](rows *sql.Rows) (value T, err error) {
+	err = rows.Scan(&value)
+	return value, err
+}
+
+// micros is how a time is kept.
+func micros(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMicro()
+}
+
+// instant reads what micros made.
+type instant struct{ time *time.Time }
+
+func (i instant) Scan(value any) error {
+	kept, ok := value.(int64)
+	switch {
+	case !ok:
+		return fmt.Errorf("reading a time: %T", value)
+	case kept == 0:
+		*i.time = time.Time{}
+	default:
+		*i.time = time.UnixMicro(kept).UTC()
+	}
+	return nil
+}
+
+// blob is never NULL, as the driver makes it of nil.
+func blob(b []byte) []byte {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+var _ sql.Scanner = instant{}
