@@ -172,7 +172,6 @@ func TestIgnoredError(t *testing.T) {
 	if ids := slices.Collect(idsOf(t, store)); len(ids) != 0 {
 		t.Errorf("%v were written", ids)
 	}
-
 }
 
 // After some errors SQLite rolls back by itself. The connection is replaced
