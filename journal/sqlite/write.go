@@ -259,9 +259,6 @@ func (t *transaction) Update(ctx context.Context, rows []journal.Transaction) er
 }
 
 func (t *transaction) Append(ctx context.Context, events []journal.Event, before int64, next journal.Chain) error {
-	if len(events) == 0 {
-		return nil
-	}
 	err := t.must(ctx, "moving the head of a chain", t.moveChain,
 		next.Number, blob(next.MAC), blob(next.Sealing), next.ID, before)
 	if err != nil {
