@@ -80,10 +80,10 @@ func (a *asking) often(id string, now time.Time) bool {
 // transaction as it is then. Merchants are held back by [ErrAskedOften]; the
 // background waits for its turn.
 func (g *Gateway) revalidate(ctx context.Context, t journal.Transaction, cause journal.Cause) (journal.Transaction, error) {
-	after, err, _ := g.asking.calls.Do(t.ID, func() (any, error) {
-		// What one asks for all is not given up with one.
-		return g.askAndRecord(context.WithoutCancel(ctx), t, cause)
-	})
+	if !inBackground(cause) {
+		ctx = context.WithoutCancel(ctx) // what one asks for all is not given up with one
+	}
+	after, err, _ := g.asking.calls.Do(t.ID, func() (any, error) { return g.askAndRecord(ctx, t, cause) })
 	if err != nil {
 		return t, err
 	}
@@ -185,14 +185,13 @@ func (g *Gateway) mayAsk(ctx context.Context, account string, cause journal.Caus
 	if limiter == nil {
 		return nil, nil, fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
 	}
-	background := cause == journal.ByReconciliation || cause == journal.ByDailyCheck
 	var err error
-	if background {
+	if inBackground(cause) {
 		err = limiter.Wait(ctx)
 	}
 	ctx, cancel := context.WithTimeout(ctx, g.Reconcile.StatusTimeout)
 	switch {
-	case background:
+	case inBackground(cause):
 	case cause == journal.ByExchange:
 		err = limiter.Wait(ctx)
 	case !limiter.Allow():
@@ -203,6 +202,10 @@ func (g *Gateway) mayAsk(ctx context.Context, account string, cause journal.Caus
 		return nil, nil, fmt.Errorf("%w: %w", ErrAskedOften, err)
 	}
 	return ctx, cancel, nil
+}
+
+func inBackground(cause journal.Cause) bool {
+	return cause == journal.ByReconciliation || cause == journal.ByDailyCheck
 }
 
 // observe logs and counts a status call.
@@ -235,7 +238,11 @@ func (g *Gateway) observe(ctx context.Context, t journal.Transaction, cause jour
 // statusEvidence is what a status call told, as far as it may be stored in the
 // open.
 func statusEvidence(v integrity.StatusVerdict) string {
-	return evidenceText(map[string]any{"provider_says": v.Outcome, "found": v.Found, "findings": v.Findings})
+	evidence := map[string]any{"provider_says": v.Outcome, "found": v.Found}
+	if len(v.Findings) > 0 {
+		evidence["findings"] = v.Findings
+	}
+	return evidenceText(evidence)
 }
 
 // confirm asks for the provider's own status before an answer is passed on, for

@@ -134,7 +134,9 @@ func apply(t Transaction, c *Change, now time.Time) (after Transaction, kinds []
 		kinds = append(kinds, Kind(after.State))
 	case moves:
 		after.State = c.State
-		after.Reversed, after.Attention = "", time.Time{}
+		if after.State.Final() { // whatever was the matter with it, it is settled
+			after.Reversed, after.Attention = "", time.Time{}
+		}
 		after.learn(c)
 		kinds = append(kinds, Kind(after.State))
 	case contradicts:
