@@ -290,6 +290,11 @@ func (b *batch) change(id string, c *Change) (Transaction, error) {
 	if t == nil {
 		return Transaction{}, ErrNotFound
 	}
+	if c.Cause == ByOperator && t.Expired(b.now) { // it is not under way any more
+		if _, err := b.change(id, expire(c.Next)); err != nil {
+			return Transaction{}, err
+		}
+	}
 	after, kinds, err := apply(*t, c, b.now)
 	if err != nil {
 		return *t, err

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -299,11 +300,24 @@ func (j *Journal) view(t Transaction) Transaction {
 	return t
 }
 
-// List yields transactions, newest first. It ends after the first error.
+// List yields transactions, newest first, as [Journal.Get] shows them. It ends
+// after the first error.
 func (j *Journal) List(ctx context.Context, f Filter) iter.Seq2[Transaction, error] {
+	stored := f
+	if len(f.States) > 0 { // some are stored as sent and shown as unknown
+		stored.Limit = 0
+	}
+	if slices.Contains(f.States, Unknown) {
+		stored.States = append(slices.Clip(f.States), Created, Sent)
+	}
 	return func(yield func(Transaction, error) bool) {
-		for t, err := range j.options.Store.List(ctx, f) {
-			if !yield(j.view(t), err) {
+		found := 0
+		for t, err := range j.options.Store.List(ctx, stored) {
+			t = j.view(t)
+			if err == nil && len(f.States) > 0 && !slices.Contains(f.States, t.State) {
+				continue
+			}
+			if found++; !yield(t, err) || found == f.Limit {
 				return
 			}
 		}

@@ -56,6 +56,11 @@ type Options struct {
 	LocalAddress string
 	// Upstream are further lines of the upstream block.
 	Upstream string
+	// Journal is the journal line, with its block. Default: a SQLite file and a
+	// key in the test's folder, see JournalFile and JournalKeyFile.
+	Journal string
+	// Reconcile are lines of the reconcile block.
+	Reconcile string
 	// Nowpay are further lines of the nowpay block: operations, merchants.
 	Nowpay string
 	// Shop are further lines of merchant shop.
@@ -90,6 +95,9 @@ type Gateway struct {
 	ProviderAddress string
 	// SecretFile holds the credential, unless Options.Secret is set.
 	SecretFile string
+	// JournalFile and JournalKeyFile are the journal's, unless Options.Journal is
+	// set.
+	JournalFile, JournalKeyFile string
 	// Caddyfile is the configuration that runs.
 	Caddyfile string
 	// Authorities vouch for the test's own certificates.
@@ -115,6 +123,7 @@ func Start(tb testing.TB, o Options) *Gateway {
 	g.startProvider()
 	g.SecretFile = filepath.Join(g.dir, "secret.json")
 	g.WriteSecret(Username, Key)
+	g.JournalFile, g.JournalKeyFile = filepath.Join(g.dir, "journal.db"), filepath.Join(g.dir, "journal.key")
 	g.own = g.Client("http/1.1")
 	tb.Cleanup(func() {
 		if err := caddy.Stop(); err != nil {
@@ -203,6 +212,10 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			local_address {{.LocalAddress}}
 			{{.Upstream}}
 		}
+		journal {{.Journal}}
+		{{if .Reconcile}}reconcile {
+			{{.Reconcile}}
+		}{{end}}
 		merchant shop {
 			account main
 			token {{.ShopHash}}
@@ -276,6 +289,9 @@ func (g *Gateway) Adapt(o Options) ([]byte, error) {
 	}
 	if o.LocalAddress == "" {
 		o.LocalAddress = EgressIP
+	}
+	if o.Journal == "" {
+		o.Journal = fmt.Sprintf("sqlite %s {\nkey_file %s\n}", g.JournalFile, g.JournalKeyFile)
 	}
 	var text bytes.Buffer
 	err := caddyfile.Execute(&text, struct {
