@@ -290,7 +290,8 @@ func (c *canary) admin() {
 	c.t.Helper()
 	release := c.door.hold()
 	defer release()
-	end := begin(c.t.Context(), c.t, c.Gateway, "http/1.1", gatewaytest.Call{Body: gatewaytest.Payout("watched", "1.50")})
+	c.payments++
+	end := begin(c.t.Context(), c.t, c.Gateway, "http/1.1", gatewaytest.Call{Body: gatewaytest.Payout(fmt.Sprintf("watched%d", c.payments), "1.50")})
 	<-c.door.arrived
 	c.door.pass()
 	for _, path := range adminPaths {

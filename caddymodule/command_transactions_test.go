@@ -73,8 +73,8 @@ func (o *operator) decode(into any, args ...string) {
 	}
 }
 
-// transaction is what the tests look at.
-type transaction struct {
+// shownTransaction is what the tests look at.
+type shownTransaction struct {
 	Transaction string `json:"transaction"`
 	RequestID   string `json:"request_id"`
 	Account     string `json:"account"`
@@ -88,9 +88,9 @@ type transaction struct {
 }
 
 // find is the transaction with a request ID.
-func (o *operator) find(requestID string) transaction {
+func (o *operator) find(requestID string) shownTransaction {
 	o.t.Helper()
-	var found transaction
+	var found shownTransaction
 	o.decode(&found, "show", requestID)
 	return found
 }
@@ -200,7 +200,7 @@ func testList(o *operator) {
 		{"--limit 0", []string{"w1", "1002", "1001"}},
 		{"--provider-id " + o.find("1001").ProviderID, []string{"1001"}},
 	} {
-		var found []transaction
+		var found []shownTransaction
 		o.decode(&found, append([]string{"list"}, strings.Fields(tt.args)...)...)
 		var ids []string
 		for _, f := range found {
@@ -229,7 +229,7 @@ func testShow(o *operator) {
 		o.t.Errorf("it shows the answer:\n%s", text)
 	}
 	o.run("show", "1001", "--answer").mustSay(o.t, 0, "answered       application/json", `"rrn":`)
-	var shown transaction
+	var shown shownTransaction
 	if o.decode(&shown, "show", "1001", "--answer"); !strings.Contains(fmt.Sprint(shown.Content["answer"]), `"rrn":`) {
 		o.t.Errorf("content %v", shown.Content)
 	}
@@ -242,7 +242,7 @@ func testExport(o *operator) {
 	}
 	var ids []string
 	for line := range strings.Lines(o.must("export", "--format", "jsonl", "--state", "pending")) {
-		var exported transaction
+		var exported shownTransaction
 		if err := json.Unmarshal([]byte(line), &exported); err != nil {
 			o.t.Errorf("line %q: %v", line, err)
 		}
@@ -261,7 +261,7 @@ func testRevalidate(o *operator) {
 	var told struct {
 		Says        string      `json:"provider_says"`
 		Found       bool        `json:"found"`
-		Transaction transaction `json:"transaction"`
+		Transaction shownTransaction `json:"transaction"`
 	}
 	o.decode(&told, "revalidate", w1.Transaction)
 	if told.Says != "success" || !told.Found || told.Transaction.State != "success" {
@@ -297,7 +297,7 @@ func testSettle(o *operator) {
 	settle("--state", "failed", "--reason", "still not").mustSay(o.t, 1, "it is failed already, and nothing was recorded")
 	settle("--state", "success", "--reason", "it came a day later", "--actor", "asha", "--provider-id", "P1", "--reference", "R1").
 		mustSay(o.t, 0, "after          success\n")
-	var shown transaction
+	var shown shownTransaction
 	o.decode(&shown, "show", id, "--answer")
 	last := shown.Events[len(shown.Events)-2:]
 	if last[0].Event != "failed" || last[0].Cause != "operator" || last[0].Actor != "deepa" || last[0].Reason != "not in the statement" ||
@@ -405,7 +405,7 @@ func TestTransactionsOfSeveralAccounts(t *testing.T) {
 	}
 	o := &operator{Gateway: g, t: t, config: write(t, "Caddyfile", g.Caddyfile), way: "asking the gateway"}
 	o.run("show", "1001").mustSay(t, 1, "one of each of these accounts: other, main; name the account")
-	var shown transaction
+	var shown shownTransaction
 	if o.decode(&shown, "show", "1001", "--account", "other"); shown.Account != "other" || shown.Amount != "9.00" {
 		t.Errorf("shows %+v", shown)
 	}

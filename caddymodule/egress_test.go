@@ -2,6 +2,7 @@ package caddymodule_test
 
 import (
 	"bytes"
+	"fmt"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -34,8 +35,8 @@ func TestEgressAddress(t *testing.T) {
 					c.AllowedIPs = []netip.Prefix{netip.MustParsePrefix(tt.want + "/32")}
 				},
 			})
-			for range 3 {
-				answer := g.Must(gatewaytest.Call{Body: gatewaytest.Payout("1001", "1.00")})
+			for i := range 3 {
+				answer := g.Must(gatewaytest.Call{Body: gatewaytest.Payout(fmt.Sprintf("100%d", i), "1.00")})
 				if answer.Outcome() != "success" {
 					t.Fatalf("payment: %d %s", answer.StatusCode, answer.Body)
 				}

@@ -1,6 +1,7 @@
 package caddymodule_test
 
 import (
+	"fmt"
 	"testing"
 
 	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
@@ -10,10 +11,10 @@ func TestPayoutPassesThrough(t *testing.T) {
 	g := gatewaytest.Start(t, gatewaytest.Options{})
 	for _, via := range []struct{ protocol, base string }{{"http/1.1", g.URL}, {"http/1.1", g.TLSURL}, {"h2", g.TLSURL}} {
 		client := g.Client(via.protocol)
-		for i, path := range []string{"/api/bank/payout", "/api/index.php?route=/api/bank/payout"} {
+		for _, path := range []string{"/api/bank/payout", "/api/index.php?route=/api/bank/payout"} {
 			before := len(g.Simulator.Requests())
-			id := "10" + via.protocol[:1] + string(rune('0'+i)) + via.base[4:5]
-			answer, err := g.Do(client, via.base, gatewaytest.Call{Path: path, Body: gatewaytest.Payout("1001", "1.50")})
+			id := fmt.Sprintf("10%d", before)
+			answer, err := g.Do(client, via.base, gatewaytest.Call{Path: path, Body: gatewaytest.Payout(id, "1.50")})
 			if err != nil {
 				t.Fatalf("%s %s: %v", via.protocol, path, err)
 			}

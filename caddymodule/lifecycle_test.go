@@ -81,6 +81,7 @@ func watch(t *testing.T, g *gatewaytest.Gateway) *unharmed {
 		t.Fatalf("kiosk: %d", answer.StatusCode)
 	}
 	mustPay(t, g, gatewaytest.ShopToken, "before")
+	mustRefuse(t, g, newShopToken)
 	u.series = u.ours()
 	return u
 }

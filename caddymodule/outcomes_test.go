@@ -153,6 +153,7 @@ func TestOutcomes(t *testing.T) {
 		{simulator.NoProviderID, unknown, bad, success},
 		{simulator.HistoryEmpty, success, success, success},
 		{simulator.HistoryPrefix, success, success, success},
+		{simulator.StatusContradicts, success, success, success},
 
 		{simulator.KeyEcho, cleaned, bad, bad},
 		{simulator.KeyEchoBase64, cleaned, bad, bad},
@@ -299,7 +300,7 @@ func TestKeyEchoes(t *testing.T) {
 			continue
 		}
 		for _, c := range []call{
-			{Path: "/api/bank/payout", Body: faulty(gatewaytest.Payout("1001", "1.50"), kind)},
+			{Path: "/api/bank/payout", Body: faulty(gatewaytest.Payout(fmt.Sprintf("k%d", len(said)), "1.50"), kind)},
 			{Path: "/api/common/balance", Body: faulty("{}", kind)},
 		} {
 			operation := strings.TrimPrefix(c.Path, "/api/")
@@ -337,8 +338,8 @@ func TestKeyEchoes(t *testing.T) {
 // provider's media type.
 func TestProviderHeadersStayThere(t *testing.T) {
 	g := gatewaytest.Start(t, gatewaytest.Options{})
-	for _, kind := range []simulator.Kind{simulator.ReservedHeaders, simulator.KeyEchoHeader, simulator.Redirect, simulator.HTTP500} {
-		answer := g.Must(call{Body: faulty(gatewaytest.Payout("1001", "1.50"), kind)})
+	for i, kind := range []simulator.Kind{simulator.ReservedHeaders, simulator.KeyEchoHeader, simulator.Redirect, simulator.HTTP500} {
+		answer := g.Must(call{Body: faulty(gatewaytest.Payout(fmt.Sprintf("h%d", i), "1.50"), kind)})
 		got := slices.Sorted(maps.Keys(answer.Header))
 		want := []string{
 			"Cache-Control", "Content-Length", "Content-Type", "Date", "Nowpay-Gateway-Integrity", "Nowpay-Gateway-Outcome",

@@ -21,6 +21,8 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/journal/sqlite"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
@@ -74,6 +76,8 @@ func testRuntime(tb rapid.TB, secrets ...*fakeSecret) *runtime {
 	tb.Helper()
 	r := newRuntime(slog.New(slog.DiscardHandler))
 	r.underWay = new(sync.WaitGroup)
+	r.journal = &pooledJournal{Journal: journal.New(journal.Options{Store: sqlite.New("unused")})}
+	r.journal.once.Do(func() {}) // it is not started
 	for _, g := range secrets {
 		if err := r.acquire(g.key, g); err != nil {
 			tb.Fatalf("acquiring %s: %v", g.key, err)
@@ -374,6 +378,11 @@ func TestStartIsBounded(t *testing.T) {
 			secrets = append(secrets, g)
 		}
 		app := &App{rt: testRuntime(t, secrets...)}
+		app.rt.gateway = gateway.New(gateway.Config{
+			Journal: app.rt.journal.Journal, Now: time.Now, Random: func() float64 { return 0 },
+			Reconcile: gateway.Reconcile{StatusRate: whitelist.Rate{Requests: 1, Per: time.Second, Burst: 1}},
+			Policy:    new(whitelist.Policy),
+		})
 		var err error
 		if app.rt.egress, err = egress.New(egress.Config{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:9"}}); err != nil {
 			t.Fatal(err)

@@ -35,7 +35,7 @@ func TestOwnAnswer(t *testing.T) {
 		{"other name in the answer", recharge, nowpay.Unknown, "a", "", map[string]string{"success": "2", "yourrequestid": "a"}},
 		{"id to be escaped", payout, nowpay.Unknown, `a"<\` + "\u2028", "", map[string]string{"success": "2", "yourrequestid": `a"<\` + "\u2028"}},
 	} {
-		x := &exchange{operation: &test.operation, sent: integrity.Sent{RequestID: test.id}}
+		x := &exchange{operation: &test.operation, ownID: test.id, sent: integrity.Sent{RequestID: "P" + test.id}}
 		x.record.Outcome, x.record.ProviderID = test.outcome, test.given
 		answer := ownAnswer(x)
 		var got map[string]string
@@ -57,7 +57,7 @@ func TestProblems(t *testing.T) {
 	contract := map[Code]int{
 		"unauthenticated": 401, "source-not-allowed": 403, "operation-not-allowed": 403, "unknown-operation": 404,
 		"method-not-allowed": 405, "malformed-body": 400, "credential-in-request": 400, "invalid-field": 400,
-		"amount-not-allowed": 403, "body-too-large": 413, "unsupported-media-type": 415, "not-sent": 503,
+		"amount-not-allowed": 403, "limit-exceeded": 429, "in-flight": 409, "request-id-reused": 422, "journal-unavailable": 503, "body-too-large": 413, "unsupported-media-type": 415, "not-sent": 503,
 		"credential-unavailable": 503, "egress-unavailable": 503, "bad-gateway": 502, "gateway-timeout": 504, "not-found": 404,
 		"too-early": 425, // beyond the contract: RFC 8470
 	}
@@ -82,7 +82,7 @@ func TestProblems(t *testing.T) {
 		header := answer.Header
 		retry, challenge := header.Get("Retry-After") != "", header.Get("WWW-Authenticate") != ""
 		if header.Get("Content-Type") != "application/problem+json" || header.Get("Nowpay-Gateway-Error") != string(code) ||
-			retry != (status == 503) || challenge != (status == 401) || header.Get("Allow") != "POST" {
+			retry != (status == 503 || status == 429 || status == 409) || challenge != (status == 401) || header.Get("Allow") != "POST" {
 			t.Errorf("%s: header %v", code, header)
 		}
 	}

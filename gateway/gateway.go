@@ -144,7 +144,8 @@ func (g *Gateway) carry(ctx context.Context, x *exchange) (Answer, *Problem) {
 		return Answer{}, problem
 	}
 	defer credential.Release()
-	response, problem := g.send(ctx, x, signed)
+	// From here on a merchant that hangs up changes nothing.
+	response, problem := g.send(context.WithoutCancel(ctx), x, signed)
 	if problem != nil {
 		return Answer{}, problem
 	}

@@ -11,6 +11,7 @@ import (
 	"net/http/httptest"
 	"net/netip"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/journal/sqlite"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
@@ -39,10 +42,13 @@ type parts struct {
 	store    *secret.Store
 	acquired atomic.Int32 // credentials taken
 	received atomic.Int32 // requests that reached the provider
-	answer   http.HandlerFunc
+	answer   atomic.Pointer[http.HandlerFunc]
 	records  []Record
 	log      bytes.Buffer
 }
+
+// answers sets what the provider does.
+func (p *parts) answers(h http.HandlerFunc) { p.answer.Store(&h) }
 
 // Acquire and Status are those of the store, counted.
 func (p *parts) Acquire() (*secret.Credential, error) {
@@ -56,17 +62,17 @@ func newParts(t *testing.T) *parts {
 	t.Helper()
 	p := &parts{store: secret.NewStore(0, time.Now)}
 	p.setCredential(t, 1)
-	p.answer = func(w http.ResponseWriter, r *http.Request) {
+	p.answers(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		if strings.HasSuffix(r.RequestURI, "/common/balance") {
 			_, _ = io.WriteString(w, balance)
 			return
 		}
 		_, _ = io.WriteString(w, payoutDone)
-	}
+	})
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		p.received.Add(1)
-		p.answer(w, r)
+		(*p.answer.Load())(w, r)
 	}))
 	t.Cleanup(server.Close)
 	address, err := url.Parse(server.URL)
@@ -82,15 +88,46 @@ func newParts(t *testing.T) *parts {
 	if err != nil {
 		t.Fatal(err)
 	}
+	policy := newPolicy(t)
 	p.Gateway = New(Config{
-		Catalogue: catalogue, Policy: newPolicy(t), Egress: client, MaxBody: 4096,
+		Catalogue: catalogue, Policy: policy, Egress: client, MaxBody: 4096, Journal: newJournal(t),
+		Limits: NewLimits(policy.Merchants(), nil, time.Now),
+		Reconcile: Reconcile{
+			PersonAfter: time.Hour, StatusRate: whitelist.Rate{Requests: 100, Per: time.Second, Burst: 100},
+			StatusTimeout: 5 * time.Second, DailyCheck: 6 * time.Hour,
+		},
 		Accounts: map[string]Account{"main": {Secret: p, Sign: signer.Credentials{}}},
 		Logger:   slog.New(slog.NewJSONHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Record:   func(r *Record) { p.records = append(p.records, *r) },
+		Observed: func(StatusCall) {},
 		NewID:    func() string { return "01EXCHANGE" },
 		Now:      time.Now,
+		Random:   func() float64 { return 0.5 },
 	})
 	return p
+}
+
+// newJournal is one in a file of the test's.
+func newJournal(t *testing.T) *journal.Journal {
+	t.Helper()
+	return newJournalAt(t, time.Now)
+}
+
+func newJournalAt(t *testing.T, now func() time.Time) *journal.Journal {
+	t.Helper()
+	dir := t.TempDir()
+	j := journal.New(journal.Options{
+		Store: sqlite.New(filepath.Join(dir, "journal.db")), KeyFile: filepath.Join(dir, "journal.key"), Gateway: "test", Now: now,
+	})
+	t.Cleanup(func() {
+		if err := j.Close(); err != nil {
+			t.Errorf("closing the journal: %v", err)
+		}
+	})
+	if err := j.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	return j
 }
 
 func (p *parts) setCredential(t *testing.T, version int64) {
@@ -290,8 +327,8 @@ func TestPanics(t *testing.T) {
 		{"signing", transfer, func(p *parts, _ *Request) {
 			p.Accounts["main"] = Account{Secret: p, Sign: signerFunc(panics)}
 		}, 503, NotSent, nowpay.Unsent, 0},
-		{"sending a payout", transfer, func(p *parts, _ *Request) { p.Egress = nil }, 200, "", nowpay.Unknown, 0},
-		{"sending a query", query, func(p *parts, _ *Request) { p.Egress = nil }, 502, BadGateway, nowpay.Unknown, 0},
+		{"sending a payout", transfer, func(p *parts, _ *Request) { p.Egress = new(egress.Client) }, 200, "", nowpay.Unknown, 0},
+		{"sending a query", query, func(p *parts, _ *Request) { p.Egress = new(egress.Client) }, 502, BadGateway, nowpay.Unknown, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := newParts(t)
@@ -338,7 +375,7 @@ func TestPanics(t *testing.T) {
 // provider, the record says from where it left and how long it took.
 func TestUnanswered(t *testing.T) {
 	p := newParts(t)
-	p.answer = func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	p.answers(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })
 	answer := p.Exchange(t.Context(), request("/api/bank/payout", payoutBody))
 	r := p.records[0]
 	if answer.Status != http.StatusOK || r.Outcome != nowpay.Unknown || p.received.Load() != 1 {
@@ -354,7 +391,7 @@ func TestUnanswered(t *testing.T) {
 func TestLeakedAnswerIsOverwritten(t *testing.T) {
 	p := newParts(t)
 	operation, _ := p.Catalogue.Lookup("bank/payout")
-	x := &exchange{operation: operation, sent: integrity.Sent{Operation: operation, RequestID: "1001", Amount: 150}}
+	x := &exchange{operation: operation, ownID: "1001", sent: integrity.Sent{Operation: operation, RequestID: "1001", Amount: 150}}
 	leaked := []byte(strings.Replace(payoutDone, "Done", testKey, 1))
 	response := &egress.Response{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: leaked}
 	answer, problem := p.check(x, response, secret.New([]byte(testKey)))

@@ -31,15 +31,15 @@ func (g *Gateway) once(ctx context.Context, x *exchange) (Answer, *Problem) {
 	}
 	// From here on a merchant that hangs up changes nothing.
 	ctx = context.WithoutCancel(ctx)
-	answer, problem := g.carryGuarded(ctx, x)
-	if problem == nil && x.operation.RevalidatePolicy() == nowpay.RevalidateAlways {
-		answer = g.confirm(ctx, x, answer)
-	}
+	answer, problem := g.carryConfirmed(ctx, x)
 	return g.settle(ctx, x, answer, problem)
 }
 
 // intend records the intent. After a problem nothing may be sent.
 func (g *Gateway) intend(ctx context.Context, x *exchange) (journal.Begun, *Problem) {
+	if ctx.Err() != nil {
+		return journal.Begun{}, x.cancelled()
+	}
 	begun, err := g.Journal.Begin(ctx, journal.Intent{
 		ID: x.record.ID, Account: x.account, RequestID: x.sent.RequestID,
 		Merchant: x.merchant.Name, Operation: x.operation.Name, Amount: x.sent.Amount,
@@ -56,6 +56,8 @@ func (g *Gateway) intend(ctx context.Context, x *exchange) (journal.Begun, *Prob
 		return begun, &Problem{Code: RequestIDReused, Detail: "give every payment a request ID of its own; the one that has this ID is not changed by this request"}
 	case errors.Is(err, journal.ErrDailyLimit):
 		return begun, &Problem{Code: LimitExceeded, Detail: "the amount would exceed what the merchant may spend on an Indian calendar day", RetryAfter: untilTomorrow(g.Now())}
+	case ctx.Err() != nil:
+		return begun, x.cancelled()
 	}
 	x.record.Err = err
 	return begun, &Problem{Code: JournalUnavailable, Detail: "nothing was sent; the same request ID may be sent again"}
@@ -66,14 +68,19 @@ func untilTomorrow(now time.Time) time.Duration {
 	return nextMidnight(now).Sub(now)
 }
 
-// carryGuarded is carry, but a bug in it leaves an outcome to be settled.
-func (g *Gateway) carryGuarded(ctx context.Context, x *exchange) (answer Answer, problem *Problem) {
+// carryConfirmed is carry and, where the operation wants it, the provider's word
+// on the answer. A bug in it leaves an outcome to be settled.
+func (g *Gateway) carryConfirmed(ctx context.Context, x *exchange) (answer Answer, problem *Problem) {
 	defer func() {
 		if p := recover(); p != nil {
 			answer, problem = g.recovered(ctx, x, p)
 		}
 	}()
-	return g.carry(ctx, x)
+	answer, problem = g.carry(ctx, x)
+	if problem == nil && x.operation.RevalidatePolicy() == nowpay.RevalidateAlways {
+		answer = g.confirm(ctx, x, answer)
+	}
+	return answer, problem
 }
 
 // settle records the outcome and answers. What could not be recorded in time is
@@ -88,6 +95,9 @@ func (g *Gateway) settle(ctx context.Context, x *exchange, answer Answer, proble
 		change.Answer = &journal.Answer{ContentType: answer.Header.Get("Content-Type"), Body: answer.Body}
 	}
 	settled, err := g.Journal.Settle(ctx, x.transaction.ID, change)
+	if err == nil && settled.Reversed != "" { // something else has settled it meanwhile, otherwise
+		g.alarm(ctx, settled)
+	}
 	switch {
 	case err == nil && settled.State == change.State:
 		return answer, problem
@@ -150,6 +160,9 @@ func (g *Gateway) repeat(ctx context.Context, x *exchange) (Answer, *Problem) {
 func (g *Gateway) replay(x *exchange) (Answer, *Problem) {
 	t := &x.transaction
 	x.record.Outcome, x.record.ProviderID, x.record.Integrity = nowpay.Outcome(t.State), t.ProviderID, t.Integrity
+	if t.State == journal.Unsent { // it would have begun again, if the provider did not know of it
+		x.record.Outcome = nowpay.Unknown
+	}
 	content, err := g.Journal.Content(t)
 	if err != nil {
 		x.record.Err = err
@@ -161,7 +174,7 @@ func (g *Gateway) replay(x *exchange) (Answer, *Problem) {
 	} else {
 		answer = composed(x.operation, x.record.Outcome, x.fieldsOf(content.Reference))
 	}
-	if t.State.Final() {
+	if t.State.Final() && x.record.Outcome != nowpay.Unknown {
 		answer.Header.Set(headerReplayed, "true")
 	}
 	return answer, nil

@@ -56,6 +56,9 @@ func (g *Gateway) reconcileDue(ctx context.Context) (more bool) {
 	var working sync.WaitGroup
 	slots := make(chan struct{}, reconcileAtOnce)
 	for _, t := range due {
+		if ctx.Err() != nil {
+			break // the leases end, and somebody else goes on
+		}
 		slots <- struct{}{}
 		working.Go(func() {
 			defer func() { <-slots }()
@@ -67,17 +70,24 @@ func (g *Gateway) reconcileDue(ctx context.Context) (more bool) {
 }
 
 // lease is how long transactions that were taken are nobody else's: as long as
-// asking about all of them may take.
+// asking about all of them may take, with the waiting for their turns.
 func (g *Gateway) lease() time.Duration {
-	return 2*claimLimit/reconcileAtOnce*g.Reconcile.StatusTimeout + time.Minute
+	r := g.Reconcile.StatusRate
+	turns := claimLimit * r.Per / time.Duration(r.Requests)
+	return 2*(claimLimit/reconcileAtOnce*g.Reconcile.StatusTimeout+turns) + time.Minute
 }
 
 // reconcile asks about one transaction, if that is possible, and shows it to a
 // person if it was open for too long.
 func (g *Gateway) reconcile(ctx context.Context, t journal.Transaction) {
-	cause := journal.ByReconciliation
+	defer func() { // a bug must not end the process, and with it what is under way
+		if p := recover(); p != nil {
+			g.logPanic(ctx, p, "transaction", t.ID)
+		}
+	}()
+	cause, next := journal.ByReconciliation, g.next
 	if t.State.Final() {
-		cause = journal.ByDailyCheck
+		cause, next = journal.ByDailyCheck, g.nextDailyCheck
 	}
 	var err error
 	asked := false
@@ -90,10 +100,7 @@ func (g *Gateway) reconcile(ctx context.Context, t journal.Transaction) {
 	if ctx.Err() != nil {
 		return // the lease ends, and somebody else goes on
 	}
-	change := journal.Change{Cause: cause, Next: g.next, Checked: !asked && err != nil}
-	if cause == journal.ByDailyCheck && err != nil {
-		change.Next = func(journal.Transaction) time.Time { return g.Now().Add(g.jitter(lastCheck)) }
-	}
+	change := journal.Change{Cause: cause, Next: next, Checked: err != nil && !errors.Is(err, ErrAskedOften)}
 	change.Attention = !t.State.Final() && t.Attention.IsZero() && !g.Now().Before(t.Created.Add(g.Reconcile.PersonAfter))
 	if asked && !change.Attention {
 		return

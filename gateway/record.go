@@ -49,7 +49,7 @@ type Record struct {
 	CredentialVersion int64
 	EgressAddress     netip.Addr
 	ProviderStatus    int           // HTTP status; 0 without an answer
-	ProviderDuration  time.Duration // from the first byte sent to the last received
+	ProviderDuration  time.Duration // from the first byte sent to the last received, with the status call that confirms it
 	ProviderID        string
 	Outcome           nowpay.Outcome
 	Integrity         string

@@ -27,6 +27,9 @@ const (
 	lastCheck  = time.Hour       // the longest time between two checks
 	// dailySpread is the time over which a day's comparisons are spread.
 	dailySpread = 2 * time.Hour
+
+	day   = 24 * time.Hour
+	ahead = 5*time.Hour + 30*time.Minute // of India's clocks, all year round
 )
 
 // next is when a transaction is to be looked at again; zero: never.
@@ -37,7 +40,7 @@ func (g *Gateway) next(t journal.Transaction) time.Time {
 	case journal.Pending, journal.Unknown:
 		return g.nextOpen(t)
 	case journal.Success, journal.Failed:
-		if g.asksAbout(t) && g.Reconcile.DailyCheck >= 0 {
+		if g.asksAbout(t) && g.canAsk(t) && g.Reconcile.DailyCheck >= 0 {
 			return g.nextDay(t.Updated)
 		}
 	case journal.Refused, journal.Unsent:
@@ -70,10 +73,27 @@ func (g *Gateway) nextDay(t time.Time) time.Time {
 	return nextMidnight(t).Add(g.Reconcile.DailyCheck + time.Duration(g.Random()*float64(dailySpread)))
 }
 
+// nextDailyCheck is when a daily check that failed is tried again, on the same
+// day; zero: never.
+func (g *Gateway) nextDailyCheck(t journal.Transaction) time.Time {
+	next := g.Now().Add(g.jitter(lastCheck))
+	if !g.canAsk(t) || next.After(nextMidnight(t.Updated).Add(day)) {
+		return time.Time{}
+	}
+	return next
+}
+
+// never is the next time for what is not to be looked at again.
+func never(journal.Transaction) time.Time { return time.Time{} }
+
 // nextMidnight is the end of the Indian calendar day of a time.
 func nextMidnight(t time.Time) time.Time {
-	const ahead, day = 5*time.Hour + 30*time.Minute, 24 * time.Hour
 	return t.UTC().Add(ahead).Truncate(day).Add(day - ahead)
+}
+
+// noonOf is the noon of an Indian calendar day such as 20261126.
+func noonOf(date int) time.Time {
+	return time.Date(date/10_000, time.Month(date/100%100), date%100, 12, 0, 0, 0, time.UTC).Add(-ahead)
 }
 
 // jitter spreads a duration from a half of it to one and a half.

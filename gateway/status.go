@@ -89,7 +89,11 @@ func (g *Gateway) revalidate(ctx context.Context, t journal.Transaction, cause j
 
 // inquire is revalidate for those who want to hear the provider's words.
 func (g *Gateway) inquire(ctx context.Context, t journal.Transaction, cause journal.Cause) (Told, error) {
-	if !inBackground(cause) {
+	if inBackground(cause) { // not while others wait for the same call: they are not as patient
+		if err := g.awaitTurn(ctx, t.Account); err != nil {
+			return Told{}, err
+		}
+	} else {
 		ctx = context.WithoutCancel(ctx) // what one asks for all is not given up with one
 	}
 	told, err, _ := g.asking.calls.Do(t.ID, func() (any, error) { return g.askAndRecord(ctx, t, cause) })
@@ -100,21 +104,20 @@ func (g *Gateway) inquire(ctx context.Context, t journal.Transaction, cause jour
 }
 
 func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause journal.Cause) (told Told, err error) {
-	if cause == journal.ByRevalidation && g.asking.often(t.ID, g.Now()) {
-		return told, ErrAskedOften
-	}
 	content, err := g.Journal.Content(&t)
 	if err != nil {
 		return told, err
 	}
-	known := nowpay.Known{RequestID: t.RequestID, ProviderID: t.ProviderID, Amount: t.Amount, Sent: t.Created, Fields: content.Fields}
-	verdict, err := g.ask(ctx, t, known, cause)
+	verdict, err := g.ask(ctx, t, knownOf(t, content.Fields), cause)
 	if err != nil {
 		return told, err
 	}
 	change := journal.Change{Cause: cause, Checked: true, Evidence: statusEvidence(verdict), Next: g.next}
-	if cause == journal.ByDailyCheck {
-		change.Next = func(journal.Transaction) time.Time { return time.Time{} } // once is enough
+	switch {
+	case cause == journal.ByDailyCheck:
+		change.Next = never // once is enough
+	case t.State.Final():
+		change.Next = nil // the daily check stays when it is
 	}
 	if verdict.Outcome != nowpay.Unknown {
 		change.State, change.ProviderID, change.Reference = journal.State(verdict.Outcome), verdict.ProviderID, verdict.Reference
@@ -126,16 +129,27 @@ func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause
 		return Told{after, verdict}, err
 	}
 	if err == nil && after.Reversed != "" && after.Reversed != t.Reversed {
-		g.Logger.ErrorContext(ctx, "the provider contradicts a final state; a person must look at it",
-			"transaction", t.ID, "merchant", t.Merchant, "operation", t.Operation, "state", after.State, "provider_says", after.Reversed)
+		g.alarm(ctx, after)
 	}
 	return Told{after, verdict}, err
+}
+
+// alarm calls for a person.
+func (g *Gateway) alarm(ctx context.Context, t journal.Transaction) {
+	g.Logger.ErrorContext(ctx, "the provider contradicts a final state; a person must look at it",
+		"transaction", t.ID, "merchant", t.Merchant, "operation", t.Operation, "state", string(t.State), "provider_says", string(t.Reversed))
+}
+
+// knownOf is what the provider can be asked by. The day is that of the attempt
+// that was sent: the transaction may have been made on an earlier one.
+func knownOf(t journal.Transaction, fields map[string]string) nowpay.Known {
+	return nowpay.Known{RequestID: t.RequestID, ProviderID: t.ProviderID, Amount: t.Amount, Sent: noonOf(t.Day), Fields: fields}
 }
 
 // ask makes one status call, signed and sent as every other request is.
 func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.Known, cause journal.Cause) (verdict integrity.StatusVerdict, err error) {
 	defer func() {
-		if !errors.Is(err, ErrNoStatus) {
+		if !errors.Is(err, ErrNoStatus) && !errors.Is(err, ErrAskedOften) {
 			g.observe(ctx, t, cause, verdict, err)
 		}
 	}()
@@ -152,7 +166,7 @@ func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.K
 	if err != nil {
 		return verdict, err
 	}
-	ctx, cancel, err := g.mayAsk(ctx, t.Account, cause)
+	ctx, cancel, err := g.mayAsk(ctx, t, cause)
 	if err != nil {
 		return verdict, err
 	}
@@ -188,30 +202,37 @@ func (x *exchange) failure(problem *Problem) error {
 }
 
 // mayAsk takes one of the account's status calls, and gives the time that it may
-// take: at once or not at all for those who only want to know, patiently in the
-// background, and within that time for an exchange that waits for it.
-func (g *Gateway) mayAsk(ctx context.Context, account string, cause journal.Cause) (context.Context, context.CancelFunc, error) {
-	limiter := g.asking.limits[account]
-	if limiter == nil {
-		return nil, nil, fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
-	}
-	var err error
-	if inBackground(cause) {
-		err = limiter.Wait(ctx)
-	}
+// take: at once or not at all for those who only want to know, and within that
+// time for an exchange that waits for it. The background has had its turn.
+func (g *Gateway) mayAsk(ctx context.Context, t journal.Transaction, cause journal.Cause) (context.Context, context.CancelFunc, error) {
 	ctx, cancel := context.WithTimeout(ctx, g.Reconcile.StatusTimeout)
-	switch {
+	var err error
+	switch limiter := g.asking.limits[t.Account]; {
+	case limiter == nil:
+		err = fmt.Errorf("asking with account %s: %w", t.Account, ErrNoStatus)
 	case inBackground(cause):
 	case cause == journal.ByExchange:
-		err = limiter.Wait(ctx)
-	case !limiter.Allow():
+		err = g.awaitTurn(ctx, t.Account)
+	case g.asking.often(t.ID, g.Now()) || !limiter.Allow():
 		err = ErrAskedOften
 	}
 	if err != nil {
 		cancel()
-		return nil, nil, fmt.Errorf("%w: %w", ErrAskedOften, err)
+		return nil, nil, err
 	}
 	return ctx, cancel, nil
+}
+
+// awaitTurn waits for one of the account's status calls.
+func (g *Gateway) awaitTurn(ctx context.Context, account string) error {
+	limiter := g.asking.limits[account]
+	if limiter == nil {
+		return fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
+	}
+	if err := limiter.Wait(ctx); err != nil {
+		return fmt.Errorf("waiting for a status call of account %s: %w", account, err)
+	}
+	return nil
 }
 
 func inBackground(cause journal.Cause) bool {
@@ -229,7 +250,7 @@ func (g *Gateway) observe(ctx context.Context, t journal.Transaction, cause jour
 	switch {
 	case verdict.Leak:
 		level = slog.LevelError
-	case len(verdict.Findings) > 0 || err != nil && !errors.Is(err, ErrAskedOften) && !errors.Is(err, nowpay.ErrCannotAsk):
+	case len(verdict.Findings) > 0 || err != nil && !errors.Is(err, nowpay.ErrCannotAsk):
 		level = slog.LevelWarn
 	}
 	attrs := []slog.Attr{
@@ -258,11 +279,11 @@ func statusEvidence(v integrity.StatusVerdict) string {
 // confirm asks for the provider's own status before an answer is passed on, for
 // operations that want it, and gives the answer that both allow.
 func (g *Gateway) confirm(ctx context.Context, x *exchange, answer Answer) Answer {
-	known := nowpay.Known{
-		RequestID: x.sent.RequestID, ProviderID: x.record.ProviderID, Amount: x.sent.Amount,
-		Sent: x.transaction.Created, Fields: x.statusFields(),
-	}
+	known := knownOf(x.transaction, x.statusFields())
+	known.ProviderID = x.record.ProviderID
+	began := g.Now()
 	verdict, err := g.ask(ctx, x.transaction, known, journal.ByExchange)
+	x.record.ProviderDuration += g.Now().Sub(began)
 	said := x.record.Outcome
 	switch {
 	case err == nil && verdict.Outcome == said && said != nowpay.Unknown:

@@ -226,8 +226,8 @@ func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret
 		x.record.Outcome = nowpay.Unsent
 		return signer.Signed{}, nil, &Problem{Code: code, Detail: detail}
 	}
-	if ctx.Err() != nil { // the merchant is gone, and nothing has happened yet
-		return unsent(NotSent, "the request was cancelled before anything was sent")
+	if ctx.Err() != nil {
+		return signer.Signed{}, nil, x.cancelled()
 	}
 	account := g.Accounts[x.account]
 	credential, err := account.Secret.Acquire()
@@ -251,14 +251,19 @@ func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret
 	return signed, credential, nil
 }
 
+// cancelled is for a merchant that is gone before anything has happened.
+func (x *exchange) cancelled() *Problem {
+	x.record.Outcome = nowpay.Unsent
+	return &Problem{Code: NotSent, Detail: "the request was cancelled before anything was sent"}
+}
+
 // send sends once. Neither a response nor a problem means: sent, but no answer
-// that could be read.
+// that could be read, which is also what the end of ctx comes to.
 func (g *Gateway) send(ctx context.Context, x *exchange, signed signer.Signed) (*egress.Response, *Problem) {
 	defer signed.Wipe()
 	request := &egress.Request{Target: x.operation.Target(), ContentType: signed.ContentType, Header: signed.Header, Body: signed.Body}
-	// From here on a merchant that hangs up must not cancel anything.
 	x.record.maybeSent = true
-	response, err := g.Egress.Do(context.WithoutCancel(ctx), request)
+	response, err := g.Egress.Do(ctx, request)
 	if err == nil {
 		x.record.EgressAddress, x.record.ProviderStatus = response.LocalAddr, response.Status
 		x.record.ProviderDuration = response.Duration
@@ -334,10 +339,16 @@ func (g *Gateway) throttle(merchant *whitelist.Merchant) *Problem {
 // is unknown, never failed. The panic's value may hold anything, so only its
 // type is logged.
 func (g *Gateway) recovered(ctx context.Context, x *exchange, p any) (Answer, *Problem) {
-	g.Logger.ErrorContext(ctx, "panic in an exchange", "exchange", x.record.ID, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
-	if !x.record.maybeSent {
+	g.logPanic(ctx, p, "exchange", x.record.ID)
+	if !x.record.maybeSent && !x.record.Repeat {
 		x.record.Outcome = nowpay.Unsent
 		return Answer{}, &Problem{Code: NotSent, Detail: "the gateway failed before anything was sent"}
 	}
 	return g.unknown(x, BadGateway, "the gateway failed while the request was under way")
+}
+
+// logPanic logs a bug, and where it is.
+func (g *Gateway) logPanic(ctx context.Context, p any, attrs ...any) {
+	attrs = append(attrs, "type", fmt.Sprintf("%T", p), "stack", string(debug.Stack()))
+	g.Logger.ErrorContext(ctx, "panic: this is a bug", attrs...)
 }

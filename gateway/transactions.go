@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
@@ -61,6 +63,8 @@ const (
 	revalidatePath   = "/revalidate"
 	// maxClaim bounds the body of a revalidation.
 	maxClaim = 4096
+	// maxRequestID is longer than any request ID, and bounds what the log repeats.
+	maxRequestID = 256
 )
 
 // Transactions answers a merchant about one of its own transactions:
@@ -122,7 +126,7 @@ func parseTransactionTarget(r Request) (id string, revalidate bool, problem *Pro
 	rest, _ := strings.CutPrefix(r.Target, transactionsPath)
 	rest, revalidate = strings.CutSuffix(rest, revalidatePath)
 	id, err := url.PathUnescape(rest)
-	if err != nil || id == "" || strings.ContainsAny(rest, "/?") {
+	if err != nil || id == "" || len(id) > maxRequestID || strings.ContainsAny(rest, "/?") || strings.ContainsFunc(id, notPrintable) {
 		return "", false, &Problem{Code: NotFound, Detail: "write GET /transactions/<request id> or POST /transactions/<request id>/revalidate"}
 	}
 	allowed := []string{http.MethodGet, http.MethodHead}
@@ -134,6 +138,9 @@ func parseTransactionTarget(r Request) (id string, revalidate bool, problem *Pro
 	}
 	return id, revalidate, nil
 }
+
+// notPrintable is for what is in no id, and what a database may choke on.
+func notPrintable(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
 
 // ownTransaction finds a transaction of the merchant. That of another merchant
 // is not there.
