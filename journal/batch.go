@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -62,6 +63,7 @@ type operation struct {
 	// What became of it, in the batch that was tried last.
 	begun   Begun
 	claimed []Transaction
+	stuck   map[string]error // what could not be claimed, by ID
 	err     error
 
 	taken atomic.Bool   // by the writer, or by the one who gives up waiting
@@ -106,7 +108,7 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 		return err
 	}
 	for _, o := range operations {
-		o.begun, o.claimed, o.err = Begun{}, nil, nil
+		o.begun, o.claimed, o.stuck, o.err = Begun{}, nil, make(map[string]error), nil
 		switch {
 		case o.begin != nil:
 			o.begun, o.err = b.begin(o.begin)
@@ -120,6 +122,9 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 			if err := o.other(ctx, tx); err != nil {
 				return err
 			}
+		}
+		if errors.Is(o.err, ErrUnavailable) { // nothing is decided: not this time
+			return o.err
 		}
 	}
 	return b.write(ctx, tx)
@@ -271,9 +276,14 @@ func (b *batch) begin(in *Intent) (Begun, error) {
 
 // again begins a transaction of which certainly nothing has left.
 func (b *batch) again(t *Transaction, in *Intent) (Begun, error) {
+	sealed, err := b.seal(t, &Change{}, true)
+	if err != nil {
+		return Begun{}, err
+	}
 	if !b.afford(in) {
 		return Begun{}, ErrDailyLimit
 	}
+	t.Sealed = sealed
 	t.State, t.Attempt, t.Day = Sent, t.Attempt+1, day(b.now)
 	t.Deadline, t.Version = truncate(in.Deadline), t.Version+1
 	t.Integrity, t.Attention = "", time.Time{}
@@ -289,6 +299,11 @@ func (b *batch) change(id string, c *Change) (Transaction, error) {
 	t := b.rows[id]
 	if t == nil {
 		return Transaction{}, ErrNotFound
+	}
+	if c.Cause == ByOperator && t.Expired(b.now) { // it is not under way any more
+		if _, err := b.change(id, expire(c.Next)); err != nil {
+			return Transaction{}, err
+		}
 	}
 	after, kinds, err := apply(*t, c, b.now)
 	if err != nil {
@@ -349,14 +364,19 @@ func (b *batch) claim(ctx context.Context, tx Tx, o *operation) error {
 			continue // changed in this batch
 		}
 		if t.Expired(b.now) {
-			if _, err := b.change(t.ID, expire(o.claim.Next)); err != nil {
-				o.err = err
-				continue
+			_, err := b.change(t.ID, expire(o.claim.Next))
+			if errors.Is(err, ErrUnavailable) {
+				return err
+			}
+			if err != nil {
+				o.stuck[t.ID] = err
 			}
 		}
 		t.NextCheck = truncate(b.now.Add(o.claim.Lease))
 		b.dirty[t.ID] = true
-		o.claimed = append(o.claimed, *t)
+		if o.stuck[t.ID] == nil { // else it must not stand in the way of others
+			o.claimed = append(o.claimed, *t)
+		}
 	}
 	return nil
 }

@@ -225,6 +225,9 @@ func (j *Journal) Claim(ctx context.Context, c Claim) ([]Transaction, error) {
 	if err := j.submit(ctx, o); err != nil {
 		return nil, err
 	}
+	for id, err := range o.stuck {
+		j.logger().Error("a transaction cannot be made unknown, though its deadline has passed", "transaction", id, "error", err)
+	}
 	return o.claimed, o.err
 }
 
