@@ -66,8 +66,9 @@ type operation struct {
 	stuck   map[string]error // what could not be claimed, by ID
 	err     error
 
-	taken atomic.Bool   // by the writer, or by the one who gives up waiting
-	done  chan struct{} // closed when begun, claimed and err are good
+	taken    atomic.Bool   // by the writer, or by the one who gives up waiting
+	finished bool          // the writer is done with it
+	done     chan struct{} // closed when the above is good
 }
 
 // batch is what operations come to in one transaction of the store.
