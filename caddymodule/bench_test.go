@@ -78,6 +78,7 @@ func exchangeRaw(conn io.Writer, answers *bufio.Reader, request string) error {
 	if err != nil {
 		return err
 	}
+	defer answer.Body.Close()
 	body, err := io.ReadAll(answer.Body)
 	if err == nil && (answer.StatusCode != http.StatusOK || answer.Header.Get("Nowpay-Gateway-Outcome") != "success") {
 		err = fmt.Errorf("HTTP %d: %s", answer.StatusCode, body)

@@ -259,8 +259,8 @@ func testRevalidate(o *operator) {
 		o.t.Fatal(err)
 	}
 	var told struct {
-		Says        string      `json:"provider_says"`
-		Found       bool        `json:"found"`
+		Says        string           `json:"provider_says"`
+		Found       bool             `json:"found"`
 		Transaction shownTransaction `json:"transaction"`
 	}
 	o.decode(&told, "revalidate", w1.Transaction)

@@ -455,12 +455,11 @@ func truncate(t time.Time) time.Time {
 	return t.Truncate(time.Microsecond)
 }
 
-// india is the time zone whose days count. It has no daylight saving time.
-var india = time.FixedZone("IST", 5*60*60+30*60)
-
-// day is the Indian calendar day of a time, as in 20261126.
+// day is the Indian calendar day of a time, as in 20261126. India has no
+// daylight saving time.
 func day(t time.Time) int {
-	year, month, day := t.In(india).Date()
+	const ahead = 5*time.Hour + 30*time.Minute
+	year, month, day := t.UTC().Add(ahead).Date()
 	return year*10_000 + int(month)*100 + day
 }
 

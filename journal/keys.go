@@ -189,7 +189,7 @@ func (r *keyring) setRotated() {
 // wrap encrypts a data key with the first of the master keys.
 func (r *keyring) wrap(id int64, key []byte) []byte {
 	master := r.masterKeys()[0]
-	return master.aead.Seal(bytes.Clone(master.id[:]), nil, key, dataKeyName(id))
+	return master.aead.Seal(bytes.Clone(master.id[:]), nil, key, dataKeyName(id)) //nolint:gosec // G407: it chooses the nonce itself
 }
 
 // unwrap decrypts a data key, and tells whether the first master key had
@@ -263,7 +263,7 @@ func (k *dataKey) seal(id string, content Content) ([]byte, error) {
 		return nil, fmt.Errorf("encoding the content of transaction %s: %w", id, err)
 	}
 	defer clear(text)
-	return k.aead.Seal(nil, nil, text, []byte(id)), nil
+	return k.aead.Seal(nil, nil, text, []byte(id)), nil //nolint:gosec // G407: it chooses the nonce itself
 }
 
 // open decrypts a content. Nothing sealed is an empty content.
