@@ -16,6 +16,9 @@
 #	docker run --network host --read-only --cap-drop ALL \
 #		-v ./Caddyfile:/etc/caddy/Caddyfile:ro -v nowpay-data:/data -v nowpay-config:/config \
 #		nowpay-gateway
+#
+# The volume of /data holds the journal of all payments, unless the Caddyfile names
+# another place: a container without it has forgotten them and may pay again.
 
 # Which of the stages below builds the binary: from-source or with-xcaddy.
 ARG BUILD=from-source
@@ -74,7 +77,8 @@ USER 65532:65532
 # lower the host's net.ipv4.ip_unprivileged_port_start.
 EXPOSE 443/tcp 443/udp 8480/tcp 8488/tcp
 
-# Red as soon as payments cannot be made: no credential, or no egress address.
+# Red as soon as payments cannot be made: no credential, no egress address, or no
+# journal that can be written.
 # The image has no shell and no curl, so the binary asks itself. A Caddyfile
 # that listens elsewhere needs another --url (docker run --health-cmd).
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s --retries=3 \

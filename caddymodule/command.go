@@ -24,7 +24,7 @@ func init() {
 			// Without these a mistyped command would print the help and succeed.
 			parent.Args, parent.SilenceUsage = cobra.NoArgs, true
 			parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-			for _, command := range []*cobra.Command{checkCommand(), explainCommand(), tokenCommand(), healthCommand()} {
+			for _, command := range []*cobra.Command{checkCommand(), explainCommand(), tokenCommand(), healthCommand(), transactionsCommand()} {
 				parent.AddCommand(command)
 			}
 			for _, command := range simulation {

@@ -26,16 +26,29 @@ func addConfigFlags(command *cobra.Command) configFlags {
 	}
 }
 
+// load reads the configuration, and makes Caddy's JSON of it.
+func (f configFlags) load() ([]byte, error) {
+	raw, _, _, err := caddycmd.LoadConfig(*f.file, *f.adapter)
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("loading the configuration: %w", err)
+	case raw == nil:
+		return nil, errors.New("there is no Caddyfile in this folder: name the configuration with --config")
+	}
+	return raw, nil
+}
+
 // withApp provisions the nowpay app of the configuration, without starting it,
 // and calls do with it.
 func (f configFlags) withApp(do func(*App) error) error {
-	raw, _, _, err := caddycmd.LoadConfig(*f.file, *f.adapter)
+	raw, err := f.load()
 	if err != nil {
-		return fmt.Errorf("loading the configuration: %w", err)
+		return err
 	}
-	if raw == nil {
-		return errors.New("there is no Caddyfile in this folder: name the configuration with --config")
-	}
+	return withApp(raw, do)
+}
+
+func withApp(raw []byte, do func(*App) error) error {
 	var config struct {
 		Apps map[string]json.RawMessage `json:"apps"`
 	}

@@ -31,9 +31,9 @@ func (r result) mustSay(t *testing.T, code int, words ...string) {
 }
 
 func TestCommandNames(t *testing.T) {
-	runNowpay(t).mustSay(t, 0, "check", "demo", "explain", "health", "simulate", "token")
+	runNowpay(t).mustSay(t, 0, "check", "demo", "explain", "health", "simulate", "token", "transactions")
 	runNowpay(t, "tokens").mustSay(t, 1, `unknown command "tokens"`)
-	for _, name := range []string{"check", "demo", "explain", "health", "simulate", "token"} {
+	for _, name := range []string{"check", "demo", "explain", "health", "simulate", "token", "transactions"} {
 		runNowpay(t, name, "--help").mustSay(t, 0, "Usage:\n  caddy nowpay "+name)
 		runNowpay(t, name, "surplus").mustSay(t, 1, `unknown command "surplus"`)
 	}
@@ -181,7 +181,7 @@ func TestListModules(t *testing.T) {
 	modules := strings.Fields(r.stdout)
 	for _, want := range []string{
 		"nowpay", "http.handlers.nowpay_gateway",
-		"nowpay.secrets.vault", "nowpay.secrets.file", "nowpay.signers.credentials",
+		"nowpay.secrets.vault", "nowpay.secrets.file", "nowpay.signers.credentials", "admin.api.nowpay",
 	} {
 		if !slices.Contains(modules, want) {
 			t.Errorf("there is no module %s", want)

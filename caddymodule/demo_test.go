@@ -23,7 +23,7 @@ func TestDemoOnce(t *testing.T) {
 	needExampleAddresses(t)
 	r := command{args: []string{"nowpay", "demo", "--once"}}.run(t)
 	r.mustSay(t, 0, "partner as 127.0.0.5", "from 127.0.0.5", `"key":"[redacted]"`, "it is not there")
-	verdict := regexp.MustCompile(`(?m)^ *(\d+)  .+\n    (\S.*\S) +HTTP (\d+)  (\S+)  requests that reached Nowpay: (\d)\n    because     \S`)
+	verdict := regexp.MustCompile(`(?m)^ *(\d+)  .+\n    (\S.*\S) +HTTP (\d+)  (\S+)  payments that reached Nowpay: (\d(?:, questions: \d)?)\n    because     \S`)
 	want := []string{
 		"passed on 200 success 1",
 		"refused 401 unauthenticated 0",
@@ -34,6 +34,11 @@ func TestDemoOnce(t *testing.T) {
 		"refused 400 malformed-body 0",
 		"refused 400 credential-in-request 0",
 		"held back 200 unknown 1",
+		"held back 200 unknown 0, questions: 1",
+		"refused 422 request-id-reused 0",
+		"told 200 success 0, questions: 1",
+		"replayed 200 success 0",
+		"told 200 success 0",
 		"held back 200 unknown 1",
 		"passed on 200 success 1",
 		"held back 200 pending 1",
@@ -77,20 +82,28 @@ func TestDemo(t *testing.T) {
 
 	t.Run("README", func(t *testing.T) { tryReadme(t) })
 	t.Run("docs", func(t *testing.T) {
-		for _, block := range fenced(read(t, "docs/simulator.md")) {
-			if block.language == "sh" && strings.Contains(block.text, "curl") {
-				shell(t, block.text)
+		told := ""
+		for _, name := range []string{"docs/outcomes.md", "docs/simulator.md"} {
+			for _, block := range fenced(read(t, name)) {
+				if block.language == "sh" && strings.Contains(block.text, "curl") {
+					told += shell(t, block.text)
+				}
+			}
+		}
+		for _, want := range []string{`"state":"success"`, `"match":true`} { // of docs/outcomes.md
+			if !strings.Contains(told, want) {
+				t.Errorf("no %s in\n%s", want, told)
 			}
 		}
 	})
 	t.Run("what to try", func(t *testing.T) {
 		_, rest, _ := strings.Cut(demo.out.String(), "in another terminal:\n")
 		script, _, found := strings.Cut(rest, "A fault of the provider:")
-		if !found || strings.Count(script, "curl ") != 5 {
+		if !found || strings.Count(script, "curl ") != 6 {
 			t.Fatalf("suggested: %q", script)
 		}
 		out := shell(t, script)
-		for _, want := range []string{"Nowpay-Gateway-Outcome: success", `"operations"`, `{"status":"ok"}`, "nowpay_exchanges_total{", `"entries"`} {
+		for _, want := range []string{"Nowpay-Gateway-Outcome: success", `"events"`, `"operations"`, `{"status":"ok"}`, "nowpay_exchanges_total{", `"entries"`} {
 			if !strings.Contains(out, want) {
 				t.Errorf("no %s in\n%s", want, out)
 			}

@@ -114,6 +114,9 @@ func (m *metricSet) observe(c gateway.StatusCall) {
 		says = none
 	}
 	m.asked.WithLabelValues(c.Operation, string(c.Cause), says).Inc()
+	for _, finding := range c.Findings {
+		m.integrity.WithLabelValues(c.Operation, string(finding)).Inc()
+	}
 }
 
 // left lists the merchants of one configuration that are not in the next.

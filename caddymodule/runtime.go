@@ -70,6 +70,8 @@ type runtime struct {
 
 	reconciling     sync.WaitGroup // the work in the background
 	stopReconciling context.CancelFunc
+	reading         context.Context //nolint:containedctx // of what operators read; ends before the configuration
+	stopReading     context.CancelFunc
 
 	ready   chan struct{} // closed by started
 	started func()        // lets those in who wait for the start; idempotent
@@ -83,8 +85,11 @@ type runtime struct {
 
 func newRuntime(logger *slog.Logger) *runtime {
 	ready := make(chan struct{})
+	reading, stopReading := context.WithCancel(context.Background()) //nolint:forbidigo // it ends with the configuration
 	return &runtime{
 		stopReconciling: func() {},
+		reading:         reading,
+		stopReading:     stopReading,
 		accounts:        make(map[string]*pooledSource),
 		logger:          logger,
 		underWay:        &underWay,
@@ -111,8 +116,10 @@ func (r *runtime) reconcile(ctx context.Context) {
 	r.reconciling.Go(func() { r.gateway.RunReconciliation(ctx) })
 }
 
-// rest ends the work in the background and waits for it. It may be called twice.
+// rest ends the work in the background and waits for it, and ends what operators
+// read, which may be long. It may be called twice.
 func (r *runtime) rest() {
+	r.stopReading()
 	r.stopReconciling()
 	r.reconciling.Wait()
 }

@@ -85,7 +85,6 @@ type exchange struct {
 	ownID     string         // the request ID without the prefix
 
 	transaction journal.Transaction // of an operation that moves money, once recorded
-	answer      *journal.Answer     // what is kept to be answered again; nil for none
 }
 
 // Exchange carries a merchant's request to the provider and the answer back.

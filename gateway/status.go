@@ -80,28 +80,37 @@ func (a *asking) often(id string, now time.Time) bool {
 // transaction as it is then. Merchants are held back by [ErrAskedOften]; the
 // background waits for its turn.
 func (g *Gateway) revalidate(ctx context.Context, t journal.Transaction, cause journal.Cause) (journal.Transaction, error) {
+	told, err := g.inquire(ctx, t, cause)
+	if err != nil {
+		return t, err
+	}
+	return told.Transaction, nil
+}
+
+// inquire is revalidate for those who want to hear the provider's words.
+func (g *Gateway) inquire(ctx context.Context, t journal.Transaction, cause journal.Cause) (Told, error) {
 	if inBackground(cause) { // not while others wait for the same call: they are not as patient
 		if err := g.awaitTurn(ctx, t.Account); err != nil {
-			return t, err
+			return Told{}, err
 		}
 	} else {
 		ctx = context.WithoutCancel(ctx) // what one asks for all is not given up with one
 	}
-	after, err, _ := g.asking.calls.Do(t.ID, func() (any, error) { return g.askAndRecord(ctx, t, cause) })
+	told, err, _ := g.asking.calls.Do(t.ID, func() (any, error) { return g.askAndRecord(ctx, t, cause) })
 	if err != nil {
-		return t, err
+		return Told{}, err //nolint:wrapcheck // it is from askAndRecord
 	}
-	return after.(journal.Transaction), nil
+	return told.(Told), nil
 }
 
-func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause journal.Cause) (journal.Transaction, error) {
+func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause journal.Cause) (told Told, err error) {
 	content, err := g.Journal.Content(&t)
 	if err != nil {
-		return t, err
+		return told, err
 	}
 	verdict, err := g.ask(ctx, t, knownOf(t, content.Fields), cause)
 	if err != nil {
-		return t, err
+		return told, err
 	}
 	change := journal.Change{Cause: cause, Checked: true, Evidence: statusEvidence(verdict), Next: g.next}
 	switch {
@@ -116,12 +125,13 @@ func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause
 	}
 	after, err := g.Journal.Change(ctx, t.ID, change)
 	if errors.Is(err, journal.ErrTransition) { // something else was quicker
-		return g.Journal.Get(ctx, t.ID)
+		after, err = g.Journal.Get(ctx, t.ID)
+		return Told{after, verdict}, err
 	}
 	if err == nil && after.Reversed != "" && after.Reversed != t.Reversed {
 		g.alarm(ctx, after)
 	}
-	return after, err
+	return Told{after, verdict}, err
 }
 
 // alarm calls for a person.

@@ -63,8 +63,8 @@ const (
 	revalidatePath   = "/revalidate"
 	// maxClaim bounds the body of a revalidation.
 	maxClaim = 4096
-	// maxID is longer than any request ID, and bounds what the log repeats.
-	maxID = 256
+	// maxRequestID is longer than any request ID, and bounds what the log repeats.
+	maxRequestID = 256
 )
 
 // Transactions answers a merchant about one of its own transactions:
@@ -126,7 +126,7 @@ func parseTransactionTarget(r Request) (id string, revalidate bool, problem *Pro
 	rest, _ := strings.CutPrefix(r.Target, transactionsPath)
 	rest, revalidate = strings.CutSuffix(rest, revalidatePath)
 	id, err := url.PathUnescape(rest)
-	if err != nil || id == "" || len(id) > maxID || strings.ContainsAny(rest, "/?") || strings.ContainsFunc(id, notPrintable) {
+	if err != nil || id == "" || len(id) > maxRequestID || strings.ContainsAny(rest, "/?") || strings.ContainsFunc(id, notPrintable) {
 		return "", false, &Problem{Code: NotFound, Detail: "write GET /transactions/<request id> or POST /transactions/<request id>/revalidate"}
 	}
 	allowed := []string{http.MethodGet, http.MethodHead}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"maps"
 	"slices"
 	"sync/atomic"
@@ -62,10 +63,12 @@ type operation struct {
 	// What became of it, in the batch that was tried last.
 	begun   Begun
 	claimed []Transaction
+	stuck   map[string]error // what could not be claimed, by ID
 	err     error
 
-	taken atomic.Bool   // by the writer, or by the one who gives up waiting
-	done  chan struct{} // closed when begun, claimed and err are good
+	taken    atomic.Bool   // by the writer, or by the one who gives up waiting
+	finished bool          // the writer is done with it
+	done     chan struct{} // closed when the above is good
 }
 
 // batch is what operations come to in one transaction of the store.
@@ -106,7 +109,7 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 		return err
 	}
 	for _, o := range operations {
-		o.begun, o.claimed, o.err = Begun{}, nil, nil
+		o.begun, o.claimed, o.stuck, o.err = Begun{}, nil, make(map[string]error), nil
 		switch {
 		case o.begin != nil:
 			o.begun, o.err = b.begin(o.begin)
@@ -120,6 +123,9 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 			if err := o.other(ctx, tx); err != nil {
 				return err
 			}
+		}
+		if errors.Is(o.err, ErrUnavailable) { // nothing is decided: not this time
+			return o.err
 		}
 	}
 	return b.write(ctx, tx)
@@ -271,9 +277,14 @@ func (b *batch) begin(in *Intent) (Begun, error) {
 
 // again begins a transaction of which certainly nothing has left.
 func (b *batch) again(t *Transaction, in *Intent) (Begun, error) {
+	sealed, err := b.seal(t, &Change{}, true)
+	if err != nil {
+		return Begun{}, err
+	}
 	if !b.afford(in) {
 		return Begun{}, ErrDailyLimit
 	}
+	t.Sealed = sealed
 	t.State, t.Attempt, t.Day = Sent, t.Attempt+1, day(b.now)
 	t.Deadline, t.Version = truncate(in.Deadline), t.Version+1
 	t.Integrity, t.Attention = "", time.Time{}
@@ -289,6 +300,11 @@ func (b *batch) change(id string, c *Change) (Transaction, error) {
 	t := b.rows[id]
 	if t == nil {
 		return Transaction{}, ErrNotFound
+	}
+	if c.Cause == ByOperator && t.Expired(b.now) { // it is not under way any more
+		if _, err := b.change(id, expire(c.Next)); err != nil {
+			return Transaction{}, err
+		}
 	}
 	after, kinds, err := apply(*t, c, b.now)
 	if err != nil {
@@ -349,14 +365,19 @@ func (b *batch) claim(ctx context.Context, tx Tx, o *operation) error {
 			continue // changed in this batch
 		}
 		if t.Expired(b.now) {
-			if _, err := b.change(t.ID, expire(o.claim.Next)); err != nil {
-				o.err = err
-				continue
+			_, err := b.change(t.ID, expire(o.claim.Next))
+			if errors.Is(err, ErrUnavailable) {
+				return err
+			}
+			if err != nil {
+				o.stuck[t.ID] = err
 			}
 		}
 		t.NextCheck = truncate(b.now.Add(o.claim.Lease))
 		b.dirty[t.ID] = true
-		o.claimed = append(o.claimed, *t)
+		if o.stuck[t.ID] == nil { // else it must not stand in the way of others
+			o.claimed = append(o.claimed, *t)
+		}
 	}
 	return nil
 }
@@ -434,12 +455,11 @@ func truncate(t time.Time) time.Time {
 	return t.Truncate(time.Microsecond)
 }
 
-// india is the time zone whose days count. It has no daylight saving time.
-var india = time.FixedZone("IST", 5*60*60+30*60)
-
-// day is the Indian calendar day of a time, as in 20261126.
+// day is the Indian calendar day of a time, as in 20261126. India has no
+// daylight saving time.
 func day(t time.Time) int {
-	year, month, day := t.In(india).Date()
+	const ahead = 5*time.Hour + 30*time.Minute
+	year, month, day := t.UTC().Add(ahead).Date()
 	return year*10_000 + int(month)*100 + day
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,9 @@ const (
 	// keyInterval is the time between two looks at the key file.
 	keyInterval = 30 * time.Second
 )
+
+// errClosed refuses what comes after Close.
+var errClosed = fmt.Errorf("%w: it is closed", ErrUnavailable)
 
 // Options are what a [Journal] is made of.
 type Options struct {
@@ -49,10 +53,12 @@ type Journal struct {
 	writes  atomic.Uint64
 
 	queue   chan *operation
-	closing chan struct{}   // closed by Close
 	written chan struct{}   // closed when the writer has ended, or never begins
-	life    context.Context //nolint:containedctx // of the work in the background; ends when Close is through
+	running context.Context //nolint:containedctx // of the work in the background; ends with Close
+	stop    context.CancelFunc
+	life    context.Context //nolint:containedctx // of what is still to be written then; ends closeTime later
 	end     context.CancelFunc
+	opened  bool // the store is; belongs to who opens
 	work    sync.WaitGroup
 	close   sync.Once
 }
@@ -68,11 +74,11 @@ func New(o Options) *Journal {
 	j := &Journal{
 		options: o,
 		queue:   make(chan *operation, queueLength),
-		closing: make(chan struct{}),
 		written: make(chan struct{}),
 	}
 	j.keys = &keyring{data: make(map[int64]*dataKey), missing: j.loadKey}
 	j.life, j.end = context.WithCancel(context.Background()) //nolint:forbidigo // it outlives every request
+	j.running, j.stop = context.WithCancel(j.life)
 	j.log.Store(o.Logger)
 	j.health.Store(new(fmt.Errorf("%w: it was not opened yet", ErrUnavailable)))
 	return j
@@ -103,8 +109,10 @@ func (j *Journal) Start(ctx context.Context) error {
 func (j *Journal) Close() error {
 	var err error
 	j.close.Do(func() {
-		close(j.closing)
+		j.stop()
+		late := time.AfterFunc(closeTime, j.end)
 		j.work.Wait()
+		late.Stop()
 		j.end()
 		err = j.options.Store.Close()
 	})
@@ -133,14 +141,13 @@ func (j *Journal) tend(w *writer) {
 		timer := time.NewTimer(wait.NextBackOff())
 		select {
 		case <-timer.C:
-		case <-j.closing:
+		case <-j.running.Done():
 			timer.Stop()
 			close(j.written)
 			return
 		}
 		var err error
-		if w, err = j.open(j.life); err != nil {
-			j.health.Store(&err)
+		if w, err = j.open(j.running); err != nil {
 			j.logger().Error("opening the journal; trying again", "error", err)
 		}
 	}
@@ -150,10 +157,10 @@ func (j *Journal) tend(w *writer) {
 	for {
 		select {
 		case <-ticker.C:
-			if err := j.RotateKeys(j.life); err != nil {
+			if err := j.RotateKeys(j.running); err != nil && j.running.Err() == nil {
 				j.logger().Error("reading the journal's key file again; going on with the keys that were in it", "error", err)
 			}
-		case <-j.closing:
+		case <-j.running.Done():
 			return
 		}
 	}
@@ -165,12 +172,21 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return wait
 }
 
-// open opens the store, the keys and a chain.
-func (j *Journal) open(ctx context.Context) (*writer, error) {
+// open opens the store, the keys and a chain. What an earlier attempt has opened
+// it leaves open.
+func (j *Journal) open(ctx context.Context) (w *writer, err error) {
+	defer func() {
+		if err != nil {
+			j.health.Store(&err)
+		}
+	}()
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
-	if err := j.options.Store.Open(ctx); err != nil {
-		return nil, err
+	if !j.opened {
+		if err := j.options.Store.Open(ctx); err != nil {
+			return nil, err
+		}
+		j.opened = true
 	}
 	if err := j.openKeys(ctx); err != nil {
 		return nil, err
@@ -185,14 +201,17 @@ func (j *Journal) open(ctx context.Context) (*writer, error) {
 
 // Begin records an intent, or finds the transaction that has its request ID.
 // When it returns a fresh one, the record is durable. Its errors wrap
-// [ErrReused], [ErrDailyLimit] or [ErrUnavailable]; after any of them nothing
-// may be sent.
+// [ErrReused], [ErrDailyLimit] or [ErrUnavailable], or say why the intent cannot
+// be recorded at all; after any error nothing may be sent.
 func (j *Journal) Begin(ctx context.Context, in Intent) (Begun, error) {
 	o := &operation{begin: &in, done: make(chan struct{})}
 	if err := j.submit(ctx, o); err != nil {
 		return Begun{}, err
 	}
-	return o.begun, o.err
+	if o.err != nil {
+		return Begun{}, o.err
+	}
+	return o.begun, nil
 }
 
 // Settle records what became of a transaction, and returns the row after it.
@@ -215,7 +234,10 @@ func (j *Journal) submitChange(ctx context.Context, o *operation) (Transaction, 
 	if err := j.submit(ctx, o); err != nil {
 		return Transaction{}, err
 	}
-	return o.begun.Transaction, o.err
+	if o.err != nil {
+		return Transaction{}, o.err
+	}
+	return o.begun.Transaction, nil
 }
 
 // Claim takes transactions that are due, for the time of the lease. Those whose
@@ -224,6 +246,9 @@ func (j *Journal) Claim(ctx context.Context, c Claim) ([]Transaction, error) {
 	o := &operation{claim: &c, done: make(chan struct{})}
 	if err := j.submit(ctx, o); err != nil {
 		return nil, err
+	}
+	for id, err := range o.stuck {
+		j.logger().Error("a transaction cannot be made unknown, though its deadline has passed", "transaction", id, "error", err)
 	}
 	return o.claimed, o.err
 }
@@ -236,20 +261,18 @@ func (j *Journal) submit(ctx context.Context, o *operation) error {
 	if o.must {
 		giveUp = nil // the writer takes it, or has ended
 	}
-	select {
-	case <-j.closing:
-		return fmt.Errorf("%w: it is closed", ErrUnavailable)
-	default:
+	if j.running.Err() != nil {
+		return errClosed
 	}
 	if err := j.health.Load(); err != nil && !o.must {
-		return *err
+		return unavailable(*err)
 	}
 	select {
 	case j.queue <- o:
 	case <-giveUp:
-		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		return unavailable(ctx.Err())
 	case <-j.written:
-		return fmt.Errorf("%w: it is closed", ErrUnavailable)
+		return errClosed
 	}
 	select {
 	case <-o.done:
@@ -259,12 +282,12 @@ func (j *Journal) submit(ctx context.Context, o *operation) error {
 		case <-o.done:
 			return nil
 		default:
-			return fmt.Errorf("%w: it is closed", ErrUnavailable)
+			return errClosed
 		}
 	case <-ctx.Done():
 	}
 	if o.must || o.taken.CompareAndSwap(false, true) {
-		return fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
+		return unavailable(ctx.Err())
 	}
 	<-o.done // it is being written
 	return nil
@@ -299,11 +322,24 @@ func (j *Journal) view(t Transaction) Transaction {
 	return t
 }
 
-// List yields transactions, newest first. It ends after the first error.
+// List yields transactions, newest first, as [Journal.Get] shows them. It ends
+// after the first error.
 func (j *Journal) List(ctx context.Context, f Filter) iter.Seq2[Transaction, error] {
+	stored := f
+	if len(f.States) > 0 { // some are stored as sent and shown as unknown
+		stored.Limit = 0
+	}
+	if slices.Contains(f.States, Unknown) {
+		stored.States = append(slices.Clip(f.States), Created, Sent)
+	}
 	return func(yield func(Transaction, error) bool) {
-		for t, err := range j.options.Store.List(ctx, f) {
-			if !yield(j.view(t), err) {
+		found := 0
+		for t, err := range j.options.Store.List(ctx, stored) {
+			t = j.view(t)
+			if err == nil && len(f.States) > 0 && !slices.Contains(f.States, t.State) {
+				continue
+			}
+			if found++; !yield(t, err) || found == f.Limit {
 				return
 			}
 		}

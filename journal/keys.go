@@ -41,6 +41,7 @@ type keyring struct {
 	masters []masterKey // of the key file; the first one wraps, all unwrap
 	data    map[int64]*dataKey
 	current *dataKey // encrypts what is new
+	rotated [4]byte  // the master key that was last seen to wrap all data keys
 
 	// missing looks for a data key that another gateway may have added.
 	missing func(id int64) error
@@ -171,10 +172,24 @@ func (r *keyring) masterKeys() []masterKey {
 	return r.masters
 }
 
+// isRotated reports whether all data keys were wrapped with the first master key
+// before; setRotated notes that they are.
+func (r *keyring) isRotated() bool {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.rotated == r.masters[0].id
+}
+
+func (r *keyring) setRotated() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.rotated = r.masters[0].id
+}
+
 // wrap encrypts a data key with the first of the master keys.
 func (r *keyring) wrap(id int64, key []byte) []byte {
 	master := r.masterKeys()[0]
-	return master.aead.Seal(bytes.Clone(master.id[:]), nil, key, dataKeyName(id))
+	return master.aead.Seal(bytes.Clone(master.id[:]), nil, key, dataKeyName(id)) //nolint:gosec // G407: it chooses the nonce itself
 }
 
 // unwrap decrypts a data key, and tells whether the first master key had
@@ -189,7 +204,7 @@ func (r *keyring) unwrap(wrapped DataKey) (key []byte, newest bool, err error) {
 			return key, i == 0, nil
 		}
 	}
-	return nil, false, fmt.Errorf("%w: data key %d was encrypted with a key that is not in it; put that key back, in a line of its own", ErrKey, wrapped.ID)
+	return nil, false, fmt.Errorf("%w: data key %d was encrypted with a key that is not in it; put that key back, in a line of its own, or copy the key file of another gateway of this journal", ErrKey, wrapped.ID)
 }
 
 func dataKeyName(id int64) []byte {
@@ -248,7 +263,7 @@ func (k *dataKey) seal(id string, content Content) ([]byte, error) {
 		return nil, fmt.Errorf("encoding the content of transaction %s: %w", id, err)
 	}
 	defer clear(text)
-	return k.aead.Seal(nil, nil, text, []byte(id)), nil
+	return k.aead.Seal(nil, nil, text, []byte(id)), nil //nolint:gosec // G407: it chooses the nonce itself
 }
 
 // open decrypts a content. Nothing sealed is an empty content.

@@ -11,6 +11,9 @@ type Change struct {
 	State State
 	// Cause is who says so.
 	Cause Cause
+	// From is the state that the change was decided for; any other refuses it.
+	// Empty: any.
+	From State
 	// Attempt is the attempt that an exchange speaks of; one that is over is
 	// not listened to any more. 0: any.
 	Attempt int
@@ -50,7 +53,7 @@ const (
 // judge is the state machine: what becomes of a change.
 func judge(t *Transaction, c *Change) verdict {
 	switch {
-	case c.Attempt != 0 && c.Attempt != t.Attempt:
+	case c.Attempt != 0 && c.Attempt != t.Attempt, c.From != "" && c.From != t.State:
 		return refused
 	case c.State == "":
 		return ignored

@@ -80,9 +80,13 @@ func (j *Journal) loadKey(int64) error {
 
 // RotateKeys reads the key file again. If its first key is a new one, all data
 // keys are encrypted with it, and what is stored from now on gets a new data
-// key; after that the keys behind the first may be taken out of the file. The
-// journal does this by itself now and then.
+// key; after that the keys behind the first may be taken out of the file. A
+// gateway does that once for a new first key: others, whose file may still begin
+// with another one, are not to turn it back for ever. The journal does this by
+// itself now and then.
 func (j *Journal) RotateKeys(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, openTime)
+	defer cancel()
 	masters, err := readKeyFile(j.options.KeyFile)
 	if err != nil {
 		return err
@@ -104,25 +108,32 @@ func (j *Journal) RotateKeys(ctx context.Context) error {
 		clear(key)
 	}
 	j.keys.setMasters(masters)
-	if len(rewrapped) == 0 {
-		return j.loadKeys(ctx)
+	if len(rewrapped) > 0 && !j.keys.isRotated() {
+		if err := j.rewrap(ctx, rewrapped, stored[len(stored)-1].ID+1); err != nil {
+			return err
+		}
 	}
+	j.keys.setRotated()
+	return j.loadKeys(ctx)
+}
+
+// rewrap stores data keys anew, and adds one with the ID next.
+func (j *Journal) rewrap(ctx context.Context, rewrapped []DataKey, next int64) error {
 	o := &operation{done: make(chan struct{}), other: func(ctx context.Context, tx Tx) error {
 		for _, key := range rewrapped {
 			if err := tx.SetKey(ctx, key); err != nil {
 				return err
 			}
 		}
-		return j.addKey(ctx, tx, stored[len(stored)-1].ID+1)
+		return j.addKey(ctx, tx, next)
 	}}
 	if err := j.submit(ctx, o); err != nil {
 		return err
 	}
-	if o.err != nil {
-		return o.err
+	if o.err == nil {
+		j.logger().Info("the journal's data keys are encrypted with the new first key of the key file", "keys", len(rewrapped))
 	}
-	j.logger().Info("the journal's data keys are encrypted with the new first key of the key file", "keys", len(rewrapped))
-	return j.loadKeys(ctx)
+	return o.err
 }
 
 // openChain opens the next chain, behind those that are there.

@@ -44,7 +44,8 @@ type RequestKey struct {
 	Account, RequestID string
 }
 
-// Tx is one write transaction. Slices may be empty; then nothing happens.
+// Tx is one write transaction. Slices may be empty; then nothing happens, but for
+// Append.
 type Tx interface {
 	// LockByRequest and LockByID read rows and lock them until the end, in
 	// ascending order of their keys. Rows that do not exist are left out.
@@ -66,7 +67,8 @@ type Tx interface {
 	Update(ctx context.Context, rows []Transaction) error
 
 	// Append adds events, and moves the chain's head to next, if it is at the
-	// number before still; else it fails.
+	// number before still; else it fails. Without events it writes the head all
+	// the same, which shows whether the database can be written.
 	Append(ctx context.Context, events []Event, before int64, next Chain) error
 
 	// LockSpending locks and reads what the merchants spend on the days. What is

@@ -65,7 +65,7 @@ type Transaction struct {
 
 // Expired reports whether it was sent so long ago that no answer comes any more.
 func (t *Transaction) Expired(now time.Time) bool {
-	return (t.State == Sent || t.State == Created) && now.After(t.Deadline)
+	return (t.State == Sent || t.State == Created) && !now.Before(t.Deadline)
 }
 
 // Settled reports whether a status query can tell nothing new, unless the

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 )
 
@@ -72,6 +73,11 @@ func (v *verification) chains(ctx context.Context) error {
 			v.problem("chain %d is missing", missing)
 		}
 		key, err := v.keys.get(chain.KeyID)
+		if errors.Is(err, ErrKey) {
+			v.problem("chain %d: its data key %d is missing", chain.ID, chain.KeyID)
+			before = chain
+			continue
+		}
 		if err != nil {
 			return err
 		}

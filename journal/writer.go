@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cenkalti/backoff/v5"
+
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 )
 
 const (
@@ -29,14 +32,16 @@ type writer struct {
 	*Journal
 	chain   Chain        // its head, as far as it is known
 	kept    []*operation // must be written, and could not be yet
-	doubted *doubt       // nil: it is known what was committed
+	doubts  []doubt      // batches behind the head, of which one may have been committed
 	failing bool         // the last batch could not be written
 	wait    *backoff.ExponentialBackOff
 }
 
-// doubt is a batch of which nobody knows whether it was committed.
+// doubt is a batch that failed so late that it may have been committed, or may
+// be still: the server may not have seen yet that nobody waits for it. It is in
+// doubt until the head of the chain has moved, since then it must fail.
 type doubt struct {
-	after      Chain // the chain if it was
+	after      Chain // the chain if it was committed
 	operations []*operation
 }
 
@@ -47,11 +52,10 @@ func (w *writer) write() {
 	for more := true; more; {
 		var operations []*operation
 		operations, more = w.collect()
-		w.commit(operations)
+		_ = w.commit(operations)
 	}
-	for end := w.options.Now().Add(closeTime); w.owes() && w.options.Now().Before(end); {
-		time.Sleep(w.wait.InitialInterval)
-		w.commit(nil)
+	for w.owes() && w.pause(w.wait.InitialInterval) {
+		_ = w.commit(nil)
 	}
 	for _, o := range w.kept {
 		w.logger().Error("ending without having written what became of a transaction: it stays sent, and becomes unknown at its deadline",
@@ -60,12 +64,24 @@ func (w *writer) write() {
 	}
 }
 
-// owes reports whether something is still to be written.
-func (w *writer) owes() bool { return len(w.kept) > 0 || w.doubted != nil }
+// owes reports whether something is still to be written, or to be found out.
+func (w *writer) owes() bool { return len(w.kept) > 0 || w.failing && len(w.doubts) > 0 }
+
+// pause waits, and reports whether there is time left.
+func (w *writer) pause(d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-w.life.Done():
+		return false
+	}
+}
 
 // collect waits for an operation and takes all that wait with it. While the
 // database fails it returns now and then without one, to look at it again. It
-// reports false when the journal is closed.
+// reports false when the journal is closed and the queue is empty.
 func (w *writer) collect() (operations []*operation, more bool) {
 	var again <-chan time.Time
 	if w.failing {
@@ -77,24 +93,17 @@ func (w *writer) collect() (operations []*operation, more bool) {
 	case o := <-w.queue:
 		operations = take(operations, o)
 	case <-again:
-	case <-w.closing:
-		more = len(w.queue) > 0
+	case <-w.running.Done():
 	}
 	for len(operations) < maxBatch {
 		select {
 		case o := <-w.queue:
 			operations = take(operations, o)
-			continue
 		default:
+			return operations, w.running.Err() == nil
 		}
-		break
 	}
-	select {
-	case <-w.closing:
-		return operations, more
-	default:
-		return operations, true
-	}
+	return operations, true
 }
 
 // take adds an operation, unless nobody waits for it any more.
@@ -105,126 +114,157 @@ func take(operations []*operation, o *operation) []*operation {
 	return append(operations, o)
 }
 
-// commit writes what was kept and the operations, and tells those who wait.
-func (w *writer) commit(operations []*operation) {
-	if err := w.settleDoubt(); err != nil {
-		w.postpone(operations, err)
-		return
-	}
+// commit writes what was kept and the operations, and tells those who wait. Its
+// error says that the database cannot be written to.
+func (w *writer) commit(operations []*operation) error {
 	operations = append(w.kept, operations...)
 	w.kept = nil
 	if len(operations) == 0 && !w.failing {
-		return
+		return nil
 	}
-	err := w.try(operations)
+	operations, err := w.try(operations)
 	switch {
 	case err == nil:
 		w.recovered()
-		w.commits.Add(1)
-		w.writes.Add(uint64(len(operations)))
-		for _, o := range operations {
-			o.finish(nil)
-		}
-	case w.doubted != nil || errors.Is(err, ErrUnavailable) || errors.Is(err, ErrRetry) || len(operations) == 0:
+	case errors.Is(err, ErrUnavailable):
 		w.postpone(operations, err)
+		return err
 	case len(operations) == 1:
-		w.logger().Error("the journal cannot write an operation", "error", err)
+		if operations[0].must { // who waited for it may be gone
+			w.logger().Error("the journal cannot write what became of a transaction", "transaction", operations[0].id, "error", err)
+		}
 		operations[0].finish(err)
 	default: // one of them spoils it for the others
-		for _, o := range operations {
-			w.commit([]*operation{o})
-		}
-	}
-}
-
-// try writes operations in one transaction, again if the database asks for it.
-func (w *writer) try(operations []*operation) error {
-	for tries := 1; ; tries++ {
-		b := newBatch(w.keys, w.chain, truncate(w.options.Now()))
-		err := w.transact(func(ctx context.Context, tx Tx) error {
-			if len(operations) == 0 { // only to see whether it works
-				return tx.Append(ctx, nil, w.chain.Number, w.chain)
+		for i := range operations {
+			if err := w.commit(operations[i : i+1 : i+1]); err != nil {
+				w.postpone(operations[i+1:], err)
+				return err
 			}
-			return b.run(ctx, tx, operations)
-		})
-		if err == nil {
-			w.chain = b.chain
-			return nil
-		}
-		if b.chain.Number != w.chain.Number { // it came as far as the end
-			w.doubted = &doubt{b.chain, operations}
-			if committed, headErr := w.resolve(); headErr != nil {
-				return fmt.Errorf("%w: %w", err, headErr)
-			} else if committed {
-				return nil
-			}
-		}
-		if !errors.Is(err, ErrRetry) || tries == maxTries {
-			return err
-		}
-		time.Sleep(w.wait.InitialInterval / maxTries)
-	}
-}
-
-func (w *writer) transact(batch func(context.Context, Tx) error) error {
-	ctx, cancel := context.WithTimeout(w.life, writeTime)
-	defer cancel()
-	return w.options.Store.Write(ctx, batch)
-}
-
-// resolve finds out whether the batch in doubt was committed: nobody but this
-// writer moves the head of its chain.
-func (w *writer) resolve() (committed bool, err error) {
-	ctx, cancel := context.WithTimeout(w.life, writeTime)
-	defer cancel()
-	head, err := w.options.Store.Chain(ctx, w.chain.ID)
-	if err != nil {
-		return false, err
-	}
-	after := w.doubted.after
-	w.doubted = nil
-	switch {
-	case head.Number == after.Number && bytes.Equal(head.MAC, after.MAC):
-		w.chain = after
-		return true, nil
-	case head.Number == w.chain.Number && bytes.Equal(head.MAC, w.chain.MAC):
-		return false, nil
-	}
-	return false, fmt.Errorf("%w: somebody else has written the chain of this gateway", ErrUnavailable)
-}
-
-// settleDoubt resolves a doubt that was left by an earlier batch. If that was
-// committed after all, its intents were refused meanwhile: they are unsent.
-func (w *writer) settleDoubt() error {
-	if w.doubted == nil {
-		return nil
-	}
-	doubted := w.doubted.operations
-	committed, err := w.resolve()
-	if err != nil {
-		return err
-	}
-	if !committed {
-		return nil
-	}
-	for _, o := range doubted {
-		switch {
-		case o.must:
-			o.finish(nil)
-			w.dropKept(o)
-		case o.begin != nil && o.begun.Fresh:
-			w.kept = append(w.kept, abandon(o.begun.Transaction))
 		}
 	}
 	return nil
 }
 
-func (w *writer) dropKept(o *operation) {
-	for i, kept := range w.kept {
-		if kept == o {
-			w.kept = append(w.kept[:i], w.kept[i+1:]...)
-			return
+// try writes operations in one transaction, again if the database asks for it.
+// After an error it returns those that are still to be written.
+func (w *writer) try(operations []*operation) ([]*operation, error) {
+	operations, err := w.resolve(operations)
+	if err != nil {
+		return operations, err
+	}
+	for tries := 1; ; tries++ {
+		head := w.chain
+		b := newBatch(w.keys, head, truncate(w.options.Now()))
+		err := w.transact(b, operations)
+		moved := b.chain.Number != head.Number
+		if err == nil {
+			if moved {
+				w.chain, w.doubts = b.chain, nil
+			}
+			w.committed(operations)
+			return nil, nil
 		}
+		if moved { // it came as far as the end
+			w.doubts = append(w.doubts, doubt{b.chain, operations})
+		}
+		left, headErr := w.resolve(operations)
+		switch {
+		case headErr != nil:
+			return left, headErr
+		case len(left) == 0 && len(operations) > 0:
+			return nil, nil
+		case w.chain.Number != head.Number: // an earlier batch had been committed
+		case !errors.Is(err, ErrRetry):
+			return left, err
+		case tries >= maxTries || !w.pause(w.wait.InitialInterval/maxTries):
+			return left, unavailable(err)
+		}
+		operations = left
+	}
+}
+
+// transact runs a batch, or sees whether one could be written.
+func (w *writer) transact(b *batch, operations []*operation) error {
+	ctx, cancel := context.WithTimeout(w.life, writeTime)
+	defer cancel()
+	if len(operations) == 0 {
+		return unavailable(w.options.Store.Write(ctx, probe))
+	}
+	err := w.options.Store.Write(ctx, func(ctx context.Context, tx Tx) error { return b.run(ctx, tx, operations) })
+	if ctx.Err() != nil {
+		return unavailable(err)
+	}
+	return err
+}
+
+// probe writes something that stays what it was: a database that is full or
+// read-only would commit nothing at all.
+func probe(ctx context.Context, tx Tx) error {
+	nobody := Spending{}
+	if _, err := tx.LockSpending(ctx, []Spending{nobody}); err != nil {
+		return err
+	}
+	for _, amount := range []nowpay.Paise{1, -1} {
+		nobody.Amount = amount
+		if err := tx.AddSpending(ctx, []Spending{nobody}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resolve finds out which of the batches in doubt was committed, if any: nobody
+// but this writer moves the head of its chain. It returns the operations that
+// are still to be written. Intents that were refused meanwhile, though they had
+// been written, are unsent.
+func (w *writer) resolve(operations []*operation) ([]*operation, error) {
+	if len(w.doubts) == 0 {
+		return operations, nil
+	}
+	ctx, cancel := context.WithTimeout(w.life, writeTime)
+	defer cancel()
+	head, err := w.options.Store.Chain(ctx, w.chain.ID)
+	if err != nil {
+		return operations, unavailable(err)
+	}
+	if head.at(w.chain) {
+		return operations, nil
+	}
+	i := slices.IndexFunc(w.doubts, func(d doubt) bool { return head.at(d.after) })
+	if i < 0 {
+		return operations, fmt.Errorf("%w: the chain of this gateway is not as it was left: "+
+			"another process has written it, or the database has lost what it had confirmed; "+
+			"find out which, and start the gateway again", ErrUnavailable)
+	}
+	found := w.doubts[i]
+	w.chain, w.doubts = found.after, nil
+	var left []*operation
+	for _, o := range found.operations {
+		if o.finished && o.begun.Fresh {
+			left = append(left, abandon(o.begun.Transaction))
+		}
+	}
+	w.committed(found.operations)
+	for _, o := range operations {
+		if !o.finished {
+			left = append(left, o)
+		}
+	}
+	return left, nil
+}
+
+// at reports whether two chains have the same last event.
+func (c Chain) at(other Chain) bool { return c.Number == other.Number && bytes.Equal(c.MAC, other.MAC) }
+
+// committed tells those who wait.
+func (w *writer) committed(operations []*operation) {
+	if len(operations) == 0 {
+		return
+	}
+	w.commits.Add(1)
+	w.writes.Add(uint64(len(operations)))
+	for _, o := range operations {
+		o.finish(nil)
 	}
 }
 
@@ -244,21 +284,34 @@ func (w *writer) postpone(operations []*operation, err error) {
 		if o.must {
 			w.kept = append(w.kept, o)
 		} else {
-			o.finish(fmt.Errorf("%w: %w", ErrUnavailable, err))
+			o.finish(err)
 		}
 	}
 }
 
-// finish tells the one who waits. err is for an operation that was not written.
+// finish tells the one who waits, once. err is for an operation that was not
+// written.
 func (o *operation) finish(err error) {
+	if o.finished {
+		return
+	}
 	if err != nil {
 		o.err = err
 	}
+	o.finished = true
 	close(o.done)
 }
 
 func newChange(id string, c *Change, must bool) *operation {
 	return &operation{id: id, change: c, must: must, done: make(chan struct{})}
+}
+
+// unavailable makes an error one that wraps [ErrUnavailable].
+func unavailable(err error) error {
+	if err == nil || errors.Is(err, ErrUnavailable) {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrUnavailable, err)
 }
 
 // failed notes that the database cannot be written to.

@@ -25,13 +25,12 @@ func testRandom(t *testing.T, store journal.Store) {
 	rapid.Check(t, func(t *rapid.T) {
 		sequence++
 		m := newModel(t, store, sequence)
-		t.Repeat(map[string]func(*rapid.T){
-			"batch":   m.batch,
-			"due":     m.lockDue,
-			"request": m.lockByRequest,
-			"list":    m.list,
-			"":        m.compare,
-		})
+		for range rapid.IntRange(1, 15).Draw(t, "steps") {
+			rapid.SampledFrom([]func(*rapid.T){
+				m.batch, m.batch, m.lockDue, m.lockByRequest, m.list,
+			}).Draw(t, "step")(t)
+		}
+		m.compare(t)
 	})
 }
 
@@ -266,6 +265,9 @@ func (m *model) list(t *rapid.T) {
 		Limit:    rapid.IntRange(0, 3).Draw(t, "limit"),
 	}
 	filter.Attention = rapid.Bool().Draw(t, "attention")
+	if len(m.rows) > 0 {
+		filter.Since = m.sorted()[0].Created // there are those of other sequences
+	}
 	check(t, fmt.Sprintf("List(%+v)", filter), collect(t, m.store.List(t.Context(), filter)), list(filter, m.sorted()))
 }
 

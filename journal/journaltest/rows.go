@@ -47,7 +47,7 @@ func newID(at time.Time, n int) string {
 	if err := id.SetTime(ulid.Timestamp(at)); err != nil {
 		panic(err)
 	}
-	binary.BigEndian.PutUint64(id[8:], uint64(n)) //nolint:gosec // n is small and not negative
+	binary.BigEndian.PutUint64(id[8:], uint64(n))
 	return id.String()
 }
 
@@ -243,8 +243,8 @@ func settle(value reflect.Value) {
 		}
 	default:
 		if value.Kind() == reflect.Struct {
-			for i := range value.NumField() {
-				settle(value.Field(i))
+			for _, field := range value.Fields() {
+				settle(field)
 			}
 		}
 	}

@@ -354,10 +354,16 @@ func testNothing(t *testing.T, store journal.Store) {
 		check(t, "LockSpending", spent, nil)
 		return errors.Join(err, err2, err3, err4,
 			tx.Update(ctx, nil),
-			tx.Append(ctx, nil, 7, NewChain(7)),
+			tx.Append(ctx, nil, 0, chain),
 			tx.AddSpending(ctx, nil))
 	})
 	got, err := store.Chain(t.Context(), 1)
 	checkOne(t, "Chain", got, err, chain)
 	write(t, store, func(context.Context, journal.Tx) error { return nil })
+
+	// A head without events is written, so it must fit.
+	err = store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error { return tx.Append(ctx, nil, 7, chain) })
+	if err == nil {
+		t.Error("Append without events moved a head that is elsewhere")
+	}
 }

@@ -18,9 +18,8 @@
 // # Which servers
 //
 // The SQL is plain: no functions, triggers, extensions, advisory or table locks.
-// The tests run against PostgreSQL (15 and newer). CockroachDB and YugabyteDB
-// cannot be run there; their documentation was checked for what is less than
-// common:
+// The tests run against PostgreSQL 15. CockroachDB and YugabyteDB were not run.
+// What of the SQL is less than common, and what is known of it there, unproven:
 //
 //   - unnest of several arrays, also WITH ORDINALITY: both
 //   - INSERT … ON CONFLICT (columns) DO NOTHING RETURNING: both

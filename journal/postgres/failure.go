@@ -5,10 +5,10 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"syscall"
 
-	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
@@ -26,8 +26,6 @@ func failure(doing string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, pgx.ErrNoRows):
-		return journal.ErrNotFound
 	case errors.As(err, &server):
 		return refusal(doing, server)
 	default:
@@ -79,7 +77,9 @@ func connectionFailure(err error) error {
 		return errors.New("the server's certificate is not trusted")
 	case errors.As(err, &network) && network.Timeout():
 		return errors.New("no answer in time")
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, net.ErrClosed):
+		return errors.New("the connection was lost")
 	default:
-		return errors.New("the connection failed")
+		return fmt.Errorf("an error whose text is not repeated (%T)", err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -58,10 +59,7 @@ func (s *Store) migrate(ctx context.Context) error {
 // connection too. No engine needs more for that than its unique indexes.
 func (s *Store) locked(ctx context.Context, f func() error) error {
 	_, err := s.writes.Exec(ctx, `CREATE TABLE IF NOT EXISTS journal_lock (id BIGINT NOT NULL PRIMARY KEY)`)
-	if server, ok := errors.AsType[*pgconn.PgError](err); ok && (server.Code == "23505" || server.Code == "42P07") {
-		err = nil // another gateway made it at the same time
-	}
-	if err != nil {
+	if err != nil && !madeMeanwhile(err) {
 		return err
 	}
 	tx, err := s.writes.Begin(ctx)
@@ -78,4 +76,11 @@ func (s *Store) locked(ctx context.Context, f func() error) error {
 		}
 	}
 	return f()
+}
+
+// madeMeanwhile reports whether a table could not be made because another gateway
+// made it at the same time. The server does not always notice at the same place.
+func madeMeanwhile(err error) bool {
+	server, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && slices.Contains([]string{"42P07", "42710", "23505"}, server.Code) // table, its type, a row of the catalogue
 }

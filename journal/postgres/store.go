@@ -43,6 +43,7 @@ type Store struct {
 // network. What the DSN leaves open is taken from the environment and files as
 // by all clients of PostgreSQL (PGPASSFILE …). If it names several hosts, only
 // one that can be written to is used, unless it says target_session_attrs.
+// A connection pooler that shares sessions needs default_query_exec_mode=exec.
 // Its pool_max_conns is how many connections readers have; writers have four
 // more. Warnings about the server's settings go to log, which may be nil.
 //
@@ -60,8 +61,12 @@ func New(dsn string, log *slog.Logger) (*Store, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	config.PingTimeout = pingTimeout
 	conn := config.ConnConfig
+	if conn.DefaultQueryExecMode == pgx.QueryExecModeSimpleProtocol {
+		return nil, errors.New("default_query_exec_mode=simple_protocol puts values into statements, " +
+			"which servers log; use exec")
+	}
+	config.PingTimeout = pingTimeout
 	if conn.ConnectTimeout == 0 {
 		conn.ConnectTimeout = connectTimeout
 	}

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -48,4 +49,23 @@ func TestStore(t *testing.T) {
 	journaltest.RunStore(t, func(t *testing.T) journal.Store {
 		return opened(t, server.NewDatabase(t))
 	})
+}
+
+// A snapshot is of when it was asked for, not of its first read.
+func TestSnapshotIsTakenAtOnce(t *testing.T) {
+	server := postgrestest.Start(t)
+	s := opened(t, server.NewDatabase(t))
+	row := journaltest.NewTransaction(1)
+	err := s.Snapshot(t.Context(), func(ctx context.Context, r journal.Reader) error {
+		if _, err := insert(ctx, s, row); err != nil {
+			return err
+		}
+		if _, err := r.ByID(ctx, row.ID); !errors.Is(err, journal.ErrNotFound) {
+			t.Errorf("ByID() = %v, want %v", err, journal.ErrNotFound)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

@@ -154,10 +154,10 @@ func (t *tx) Update(_ context.Context, rows []journal.Transaction) error {
 
 // Append implements [journal.Tx].
 func (t *tx) Append(_ context.Context, events []journal.Event, before int64, next journal.Chain) error {
+	t.demand(1, `UPDATE chains SET number = $3, mac = $4, sealing = $5
+		WHERE id = $1 AND number = $2 RETURNING 1`,
+		next.ID, before, next.Number, blob(next.MAC), blob(next.Sealing))
 	if len(events) > 0 {
-		t.demand(1, `UPDATE chains SET number = $3, mac = $4, sealing = $5
-			WHERE id = $1 AND number = $2 RETURNING 1`,
-			next.ID, before, next.Number, blob(next.MAC), blob(next.Sealing))
 		t.waiting.Queue(`INSERT INTO events (`+eventColumns+`)
 			SELECT * FROM unnest($1::BIGINT[], $2::BIGINT[], $3::TEXT[], $4::BIGINT[], $5::BIGINT[], $6::TEXT[],
 				$7::TEXT[], $8::TEXT[], $9::TEXT[], $10::TEXT[], $11::BYTEA[], $12::BYTEA[])`,

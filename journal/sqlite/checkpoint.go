@@ -11,10 +11,10 @@ const (
 	pageSize = 4096
 	// enough is how many changes, and pages of long values, are between two
 	// checkpoints. A change touches a handful of pages.
-	enough = 500
+	enough = 2000
 	// tooMany is how many pages the log may have before writers wait for a
-	// checkpoint: 32 MiB.
-	tooMany = 8192
+	// checkpoint: 64 MiB.
+	tooMany = 16384
 )
 
 // checkpointer moves what was committed from SQLite's log into the file, with a

@@ -4,14 +4,10 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 	"github.com/nowpay-gateway/nowpay-gateway/journal/journaltest"
 	"github.com/nowpay-gateway/nowpay-gateway/journal/sqlite"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestConformance(t *testing.T) {
 	journaltest.RunStore(t, func(t *testing.T) journal.Store {

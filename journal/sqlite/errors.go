@@ -1,6 +1,8 @@
 package sqlite
 
 import (
+	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 
@@ -16,6 +18,9 @@ var errNotOpen = fmt.Errorf("%w: it is not open", journal.ErrUnavailable)
 func explain(doing string, err error) error {
 	if err == nil {
 		return nil
+	}
+	if errors.Is(err, sql.ErrConnDone) || errors.Is(err, driver.ErrBadConn) {
+		return fmt.Errorf("%w: %s: %w", journal.ErrUnavailable, doing, err)
 	}
 	var failure *sqlite.Error
 	if !errors.As(err, &failure) {

@@ -33,9 +33,7 @@ var (
 	everySetting = []string{
 		"busy_timeout(5000)", "synchronous(FULL)", "cell_size_check(1)", "trusted_schema(0)", "cache_size(-16384)",
 	}
-	writerSettings = append([]string{
-		"journal_mode(WAL)", "wal_autocheckpoint(0)", "journal_size_limit(67108864)",
-	}, everySetting...)
+	writerSettings = append([]string{"wal_autocheckpoint(0)", "journal_size_limit(67108864)"}, everySetting...)
 	readerSettings = append([]string{"query_only(1)"}, everySetting...)
 )
 
@@ -164,22 +162,28 @@ func migrator(db *sql.DB) (*goose.Provider, error) {
 	return provider, nil
 }
 
-// identify marks a new file, and refuses one that has something else in it.
+// identify refuses a file that has something else in it, marks a new one, and
+// has changes written to a log beside it, which the file remembers.
 func identify(ctx context.Context, db *sql.DB) error {
 	var tables, found int
-	var mode string
-	err := db.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM sqlite_schema), application_id, journal_mode"+
-		" FROM pragma_application_id, pragma_journal_mode").Scan(&tables, &found, &mode)
+	err := db.QueryRowContext(ctx, "SELECT (SELECT count(*) FROM sqlite_schema), application_id"+
+		" FROM pragma_application_id").Scan(&tables, &found)
 	switch {
 	case err != nil:
 		return explain("reading the file", err)
-	case mode != "wal":
-		return fmt.Errorf("its disk does not do what SQLite needs (a log beside the file: %q); use a local disk", mode)
-	case found == mark:
-		return nil
-	case tables > 0 || found != 0:
+	case found != mark && (tables > 0 || found != 0):
 		return errors.New("it is a database of something else; name another file")
+	case found != mark:
+		if _, err := db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", mark)); err != nil {
+			return explain("marking the file", err)
+		}
 	}
-	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", mark))
-	return explain("marking the file", err)
+	var mode string
+	if err := db.QueryRowContext(ctx, "PRAGMA journal_mode = WAL").Scan(&mode); err != nil {
+		return explain("preparing the log", err)
+	}
+	if mode != "wal" {
+		return fmt.Errorf("its disk cannot have SQLite's log beside the file (but %q); use a local disk", mode)
+	}
+	return nil
 }

@@ -182,7 +182,7 @@ func (r reader) Stats(ctx context.Context) (journal.Stats, error) {
 		oldest time.Time
 	}
 	rows, err := read(ctx, r, func(rows *sql.Rows) (v row, err error) {
-		err = rows.Scan(&v.state, &v.count, instant{&v.oldest})
+		err = rows.Scan(&v.state, &v.count, at(&v.oldest))
 		return v, err
 	}, "SELECT state, count(*), min(created) FROM transactions WHERE "+isOpen+" GROUP BY state"+
 		" UNION ALL SELECT '', count(*), 0 FROM transactions WHERE attention <> 0")

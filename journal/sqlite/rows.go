@@ -41,10 +41,10 @@ func changingValues(t *journal.Transaction) []any {
 
 func transactionFields(t *journal.Transaction) []any {
 	return []any{
-		&t.ID, &t.Account, &t.RequestID, &t.Merchant, &t.Operation, &t.Amount, instant{&t.Created},
+		&t.ID, &t.Account, &t.RequestID, &t.Merchant, &t.Operation, &t.Amount, at(&t.Created),
 		&t.Day, &t.State, &t.Attempt, &t.ProviderID, &t.Integrity, &t.Reversed,
-		instant{&t.Attention}, instant{&t.Updated}, instant{&t.Deadline}, &t.Version,
-		instant{&t.NextCheck}, &t.Checks, &t.KeyID, &t.Fingerprint, &t.Sealed,
+		at(&t.Attention), at(&t.Updated), at(&t.Deadline), &t.Version,
+		at(&t.NextCheck), &t.Checks, &t.KeyID, &t.Fingerprint, &t.Sealed,
 	}
 }
 
@@ -62,7 +62,7 @@ func eventValues(e *journal.Event) []any {
 
 func eventFields(e *journal.Event) []any {
 	return []any{
-		&e.Chain, &e.Number, &e.Transaction, &e.Seq, instant{&e.At}, &e.Kind, &e.Cause,
+		&e.Chain, &e.Number, &e.Transaction, &e.Seq, at(&e.At), &e.Kind, &e.Cause,
 		&e.Actor, &e.Reason, &e.Evidence, &e.Row, &e.MAC,
 	}
 }
@@ -79,14 +79,14 @@ func chainValues(c *journal.Chain) []any {
 }
 
 func scanChain(rows *sql.Rows) (c journal.Chain, err error) {
-	err = rows.Scan(&c.ID, &c.Gateway, instant{&c.Started}, &c.KeyID, &c.Opening, &c.Number, &c.MAC, &c.Sealing)
+	err = rows.Scan(&c.ID, &c.Gateway, at(&c.Started), &c.KeyID, &c.Opening, &c.Number, &c.MAC, &c.Sealing)
 	return c, err
 }
 
 func keyValues(k *journal.DataKey) []any { return []any{k.ID, blob(k.Wrapped), micros(k.Created)} }
 
 func scanKey(rows *sql.Rows) (k journal.DataKey, err error) {
-	err = rows.Scan(&k.ID, &k.Wrapped, instant{&k.Created})
+	err = rows.Scan(&k.ID, &k.Wrapped, at(&k.Created))
 	return k, err
 }
 
@@ -104,7 +104,9 @@ func micros(t time.Time) int64 {
 	return t.UnixMicro()
 }
 
-// instant reads what micros made.
+// at reads into t what micros made.
+func at(t *time.Time) instant { return instant{t} }
+
 type instant struct{ time *time.Time }
 
 func (i instant) Scan(value any) error {

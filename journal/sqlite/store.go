@@ -119,7 +119,7 @@ func (o *opened) close() error {
 		errs = append(errs, o.readers.Close())
 	}
 	if o.writer != nil {
-		errs = append(errs, o.writer.conn.Close())
+		o.writer.discard()
 	}
 	if o.writers != nil {
 		errs = append(errs, o.writers.Close())
@@ -168,7 +168,7 @@ func (s *Store) snapshotReader(ctx context.Context, read func(ctx context.Contex
 	if err != nil {
 		return explain("beginning a snapshot", err)
 	}
-	defer tx.Rollback()
+	defer func() { _ = tx.Rollback() }() // it has read only
 	within := reader{query: tx.QueryContext}
 	within.snapshot = func(ctx context.Context, read func(context.Context, reader) error) error {
 		return read(ctx, within)

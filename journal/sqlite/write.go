@@ -17,6 +17,7 @@ import (
 // prepared once: a batch is mostly their work.
 type writer struct {
 	conn   *sql.Conn
+	all    []*sql.Stmt
 	broken bool // of no use any more
 
 	begin, commit, rollback                   *sql.Stmt
@@ -39,8 +40,12 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	return w, nil
 }
 
-// discard closes the connection for good, with whatever is under way.
+// discard closes the connection for good, with whatever is under way. With an
+// open statement SQLite would keep it, and the log.
 func (w *writer) discard() {
+	for _, statement := range w.all {
+		_ = statement.Close() // says what the statement said last
+	}
 	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // which it returns
 }
 
@@ -67,11 +72,12 @@ func (w *writer) prepare(ctx context.Context) error {
 		"UPDATE data_keys SET wrapped = ? WHERE id = ?":                                                                &w.setKey,
 		"INSERT INTO chains (" + chainColumns + ") VALUES (" + placeholders(chainColumns) + ") ON CONFLICT DO NOTHING": &w.addChain,
 	} {
-		prepared, err := w.conn.PrepareContext(ctx, query)
+		prepared, err := w.conn.PrepareContext(ctx, query) //nolint:sqlclosecheck // discard closes all
 		if err != nil {
 			return explain("preparing to write", err)
 		}
 		*statement = prepared
+		w.all = append(w.all, prepared)
 	}
 	return nil
 }
@@ -253,9 +259,6 @@ func (t *transaction) Update(ctx context.Context, rows []journal.Transaction) er
 }
 
 func (t *transaction) Append(ctx context.Context, events []journal.Event, before int64, next journal.Chain) error {
-	if len(events) == 0 {
-		return nil
-	}
 	err := t.must(ctx, "moving the head of a chain", t.moveChain,
 		next.Number, blob(next.MAC), blob(next.Sealing), next.ID, before)
 	if err != nil {

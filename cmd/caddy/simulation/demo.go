@@ -37,6 +37,12 @@ and stays up for requests of your own. Nothing leaves this machine.`,
 	return command
 }
 
+// The gateway's files in the demo's folder; Caddyfile.example names the journal's.
+const (
+	logName     = "gateway.log"
+	journalName = "nowpay-journal"
+)
+
 // demo runs gateway and simulator, and plays the story.
 func demo(ctx context.Context, w io.Writer, once bool) error {
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
@@ -57,32 +63,34 @@ func demo(ctx context.Context, w io.Writer, once bool) error {
 		return err
 	}
 	defer sim.stop()
-	logFile := filepath.Join(folder, "gateway.log")
-	if err := startGateway(account, filepath.Join(folder, "secret.json"), logFile); err != nil {
+	if err := startGateway(account, folder); err != nil {
 		return err
 	}
 	defer func() { _ = caddy.Stop() }() // the process ends anyway
 
-	unexpected := tell(ctx, w, sim, account, logFile)
+	unexpected := tell(ctx, w, sim, account, folder)
 	if unexpected > 0 {
 		return fmt.Errorf("%d steps came out other than told", unexpected)
 	}
 	if once {
 		return nil
 	}
-	fmt.Fprintf(w, stayingUp, logFile)
+	fmt.Fprintf(w, stayingUp, filepath.Join(folder, logName))
 	<-ctx.Done()
 	return nil
 }
 
-// startGateway runs Caddy in this process with Caddyfile.example. Its log goes
-// to a file, so that it does not drown the story.
-func startGateway(account credential, secretFile, logFile string) error {
+// startGateway runs Caddy in this process with Caddyfile.example. Its files are
+// in the folder. Its log goes to a file, so that it does not drown the story.
+func startGateway(account credential, folder string) error {
+	secretFile := filepath.Join(folder, "nowpay-secret.json")
 	if err := account.save(secretFile); err != nil {
 		return err
 	}
-	if err := os.Setenv("NOWPAY_SECRET_FILE", secretFile); err != nil {
-		return fmt.Errorf("naming the secret file: %w", err)
+	for name, value := range map[string]string{"NOWPAY_SECRET_FILE": secretFile, "NOWPAY_DATA": folder} {
+		if err := os.Setenv(name, value); err != nil {
+			return fmt.Errorf("naming the gateway's files: %w", err)
+		}
 	}
 	adapter := caddyconfig.GetAdapter("caddyfile")
 	if adapter == nil {
@@ -92,7 +100,7 @@ func startGateway(account credential, secretFile, logFile string) error {
 	if err != nil {
 		return fmt.Errorf("reading Caddyfile.example: %w", err)
 	}
-	if config, err = asDemo(config, logFile); err != nil {
+	if config, err = asDemo(config, filepath.Join(folder, logName)); err != nil {
 		return err
 	}
 	if err := caddy.Load(config, true); err != nil {
@@ -109,12 +117,14 @@ The gateway stays up. Try it, in another terminal:
     -H 'Authorization: Bearer npg_demo_shop' -H 'Content-Type: application/json' \
     -d '{"accountnumber":"50100012345678","ifsc":"HDFC0000001","amount":"1.50","yourrequestid":"20260001","name":"A Name","transferMode":"IMPS"}'
 
+  curl http://127.0.0.1:8480/transactions/20260001 -H 'Authorization: Bearer npg_demo_shop'
   curl http://127.0.0.1:8480/operations -H 'Authorization: Bearer npg_demo_shop'
   curl http://127.0.0.1:8480/health/ready
   curl -s http://127.0.0.1:8488/metrics | grep ^nowpay_
   curl http://127.0.0.9:8491/ledger
 
-A fault of the provider: give "name":"sim:reset-after-debit" in the payout.
+A fault of the provider: give "name":"sim:reset-after-debit" in a payout with
+another yourrequestid. The same payout again is answered from the journal.
 The gateway's decisions: tail -f %s
 Ctrl-C ends the demo.
 `

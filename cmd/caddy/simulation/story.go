@@ -2,27 +2,40 @@ package simulation
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/simulator"
 )
 
 // step is one request of the story, and what must come of it.
 type step struct {
 	title   string
-	token   string // "" sends none
-	from    string // the source address; "" lets the system choose
-	path    string // "" is the payout
+	after   time.Duration    // a pause before it
+	fault   *simulator.Fault // that the provider is given before it
+	token   string           // "" sends none
+	from    string           // the source address; "" lets the system choose
+	method  string           // "" is POST
+	path    string           // "" is the payout
 	body    string
 	status  int
-	outcome string // what Nowpay-Gateway-Outcome must say
-	problem string // what Nowpay-Gateway-Error must say
+	outcome string   // what Nowpay-Gateway-Outcome must say, or the state of a transaction
+	problem string   // what Nowpay-Gateway-Error must say
+	replay  bool     // whether it must be answered from the journal
+	holds   []string // what the answer must hold
+	sent    int      // how many requests to move money must reach Nowpay
+	asked   int      // how many questions about a transaction must, at least
 	why     string
 }
 
@@ -31,6 +44,12 @@ const (
 	kioskToken = "npg_demo_kiosk"
 	gatewayURL = "http://127.0.0.1:8480"
 	payoutPath = "/api/index.php?route=/api/bank/payout"
+
+	moneyOperation  = "bank/payout"
+	statusOperation = "bank/payout_status"
+	// askAgain is just longer than the gateway takes between two questions about
+	// a transaction that a merchant brings about.
+	askAgain = 2100 * time.Millisecond
 )
 
 // payout is a payout's body as a merchant sends it: without username and key.
@@ -42,7 +61,7 @@ func payout(requestID, amount, name string) string {
 var story = []step{
 	{
 		title: "The shop pays out 1.50 rupees, the way it always called Nowpay",
-		token: shopToken, body: payout("1001", "1.50", "Asha Rao"), status: 200, outcome: "success",
+		token: shopToken, body: payout("1001", "1.50", "Asha Rao"), status: 200, outcome: "success", sent: 1,
 		why: "identified, allowed, signed, sent from " + egressAddress + ", checked",
 	},
 	{
@@ -81,35 +100,63 @@ var story = []step{
 		why: "only the gateway signs",
 	},
 	{
-		title: "Nowpay's answer is tampered with: another amount",
-		token: shopToken, body: payout("1009", "2.00", "sim:other-amount"), status: 200, outcome: "unknown",
-		why: "not believed; the shop gets a pending answer, never a failure",
+		title: "Nowpay pays out, and the line goes dead before it answers",
+		token: shopToken, body: payout("1009", "3.00", "sim:close-after-debit"), status: 200, outcome: "unknown", sent: 1,
+		why: "never called failed: it may have been paid (and it was)",
 	},
 	{
-		title: "Nowpay pays out, and the line goes dead before it answers",
-		token: shopToken, body: payout("1010", "3.00", "sim:close-after-debit"), status: 200, outcome: "unknown",
-		why: "sent once, never again; pending, because it may have been paid (it was)",
+		title: "The shop does what it should: it sends the same request ID again",
+		fault: &simulator.Fault{Kind: simulator.HistoryEmpty, Operation: statusOperation, Times: 1},
+		token: shopToken, body: payout("1009", "3.00", "sim:close-after-debit"), status: 200, outcome: "unknown", asked: 1,
+		why: "never paid again; Nowpay was asked what became of it, and its books know nothing yet",
+	},
+	{
+		title: "The shop uses the request ID for another payment",
+		token: shopToken, body: payout("1009", "30.00", "Asha Rao"), status: 422, problem: "request-id-reused",
+		why: "one request ID, one payment",
+	},
+	{
+		title: "A browser says that it was paid, and the shop has the gateway ask Nowpay",
+		after: askAgain,
+		token: shopToken, path: "/transactions/1009/revalidate", body: `{"amount":"3.00","status":"success"}`, status: 200, outcome: "success", asked: 1,
+		holds: []string{`"match":true`}, why: "Nowpay's own word counts, and now it is the same",
+	},
+	{
+		title: "The same request ID once more",
+		token: shopToken, body: payout("1009", "3.00", "sim:close-after-debit"), status: 200, outcome: "success", replay: true,
+		why: "answered from the journal",
+	},
+	{
+		title: "The shop looks up what happened",
+		token: shopToken, method: http.MethodGet, path: "/transactions/1009", status: 200, outcome: "success",
+		holds: []string{`"event":"sent"`, `"event":"unknown","cause":"exchange"`, `"event":"success","cause":"revalidation"`},
+		why:   "the journal keeps every change of a transaction",
+	},
+	{
+		title: "Nowpay's answer is tampered with: another amount",
+		token: shopToken, body: payout("1010", "2.00", "sim:other-amount"), status: 200, outcome: "unknown", sent: 1,
+		why: "not believed; the shop gets a pending answer, and Nowpay is asked later",
 	},
 	{
 		title: "Nowpay's answer repeats the key",
-		token: shopToken, body: payout("1011", "4.00", "sim:key-echo-hex"), status: 200, outcome: "success",
+		token: shopToken, body: payout("1011", "4.00", "sim:key-echo-hex"), status: 200, outcome: "success", sent: 1,
 		why: "the key is cut out of the answer, and an alarm is raised",
 	},
 	{
 		title: "Nowpay says success without a bank reference",
-		token: shopToken, body: payout("1012", "5.00", "sim:ambiguous"), status: 200, outcome: "pending",
+		token: shopToken, body: payout("1012", "5.00", "sim:ambiguous"), status: 200, outcome: "pending", sent: 1,
 		why: "without rrn a payout is not final",
 	},
 }
 
 // tell plays the story and returns how many steps came out other than told.
-func tell(ctx context.Context, w io.Writer, sim *provider, account credential, logFile string) int {
+func tell(ctx context.Context, w io.Writer, sim *provider, account credential, folder string) int {
 	fmt.Fprintf(w, "Gateway %s, simulated Nowpay http://%s, which knows the partner as %s.\nThe key is %d characters that no merchant sees.\n", gatewayURL, providerAddress, egressAddress, len(account.Key))
 	unexpected := 0
 	var answers bytes.Buffer
 	for i, s := range story {
-		before := len(sim.Requests())
-		answer, body, err := s.play(ctx) //nolint:bodyclose // play closes it
+		before := countRequests(sim)
+		answer, body, err := s.play(ctx, sim) //nolint:bodyclose // play closes it
 		answers.Write(body)
 		fmt.Fprintf(w, "\n%2d  %s\n", i+1, s.title)
 		if err != nil {
@@ -117,25 +164,51 @@ func tell(ctx context.Context, w io.Writer, sim *provider, account credential, l
 			unexpected++
 			continue
 		}
-		sent := len(sim.Requests()) - before
-		if !s.print(w, answer, body, sent) {
+		after := countRequests(sim)
+		if !s.print(w, answer, body, traffic{after.sent - before.sent, after.asked - before.asked}) {
 			unexpected++
 		}
 	}
-	return unexpected + conclude(w, sim, account, answers.Bytes(), logFile)
+	return unexpected + conclude(w, sim, account, answers.Bytes(), folder)
+}
+
+// traffic is how many requests have reached Nowpay.
+type traffic struct {
+	sent  int // to move money
+	asked int // about a transaction
+}
+
+func countRequests(sim *provider) (t traffic) {
+	for _, request := range sim.Requests() {
+		switch request.Operation {
+		case moneyOperation:
+			t.sent++
+		case statusOperation:
+			t.asked++
+		}
+	}
+	return t
 }
 
 // play sends the step's request.
-func (s *step) play(ctx context.Context) (*http.Response, []byte, error) {
-	path := s.path
-	if path == "" {
-		path = payoutPath
+func (s *step) play(ctx context.Context, sim *provider) (*http.Response, []byte, error) {
+	if s.fault != nil {
+		if err := sim.AddFault(*s.fault); err != nil {
+			return nil, nil, err
+		}
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, gatewayURL+path, strings.NewReader(s.body))
+	select {
+	case <-time.After(s.after):
+	case <-ctx.Done():
+	}
+	path := cmp.Or(s.path, payoutPath)
+	request, err := http.NewRequestWithContext(ctx, cmp.Or(s.method, http.MethodPost), gatewayURL+path, strings.NewReader(s.body))
 	if err != nil {
 		return nil, nil, fmt.Errorf("making the request: %w", err)
 	}
-	request.Header.Set("Content-Type", "application/json")
+	if s.body != "" {
+		request.Header.Set("Content-Type", "application/json")
+	}
 	if s.token != "" {
 		request.Header.Set("Authorization", "Bearer "+s.token)
 	}
@@ -157,31 +230,49 @@ func (s *step) play(ctx context.Context) (*http.Response, []byte, error) {
 }
 
 // print shows the step's verdict, and whether it is the one that was told.
-func (s *step) print(w io.Writer, answer *http.Response, body []byte, sent int) bool {
-	outcome, problem := answer.Header.Get("Nowpay-Gateway-Outcome"), answer.Header.Get("Nowpay-Gateway-Error")
-	wantSent := 0
-	if s.problem == "" {
-		wantSent = 1
-	}
+func (s *step) print(w io.Writer, answer *http.Response, body []byte, reached traffic) bool {
+	outcome, problem := outcomeOf(answer, body), answer.Header.Get("Nowpay-Gateway-Error")
+	replayed := answer.Header.Get("Idempotent-Replayed") == "true"
+	holds := !slices.ContainsFunc(s.holds, func(text string) bool { return !bytes.Contains(body, []byte(text)) })
 	verdict := "passed on"
 	switch {
-	case answer.StatusCode != s.status || outcome != s.outcome || problem != s.problem || sent != wantSent:
+	case answer.StatusCode != s.status, outcome != s.outcome, problem != s.problem, replayed != s.replay, !holds,
+		reached.sent != s.sent, reached.asked < s.asked:
 		verdict = "UNEXPECTED"
 	case problem != "":
 		verdict = "refused"
+	case replayed:
+		verdict = "replayed"
 	case outcome == "unknown" || outcome == "pending":
 		verdict = "held back"
+	case s.sent == 0:
+		verdict = "told"
 	}
-	fmt.Fprintf(w, "    %-10s  HTTP %d  %s%s  requests that reached Nowpay: %d\n", verdict, answer.StatusCode, outcome, problem, sent)
-	fmt.Fprintf(w, "    because     %s\n", s.why)
+	fmt.Fprintf(w, "    %-10s  HTTP %d  %s%s  payments that reached Nowpay: %d", verdict, answer.StatusCode, outcome, problem, reached.sent)
+	if reached.asked > 0 {
+		fmt.Fprintf(w, ", questions: %d", reached.asked)
+	}
+	fmt.Fprintf(w, "\n    because     %s\n", s.why)
 	if problem == "" {
 		fmt.Fprintf(w, "    answer      %s\n", body)
 	}
 	return verdict != "UNEXPECTED"
 }
 
+// outcomeOf is what an answer says became of the payment: in a header, or in
+// the view of a transaction as its state.
+func outcomeOf(answer *http.Response, body []byte) string {
+	var view struct {
+		State string `json:"state"`
+	}
+	if outcome := answer.Header.Get("Nowpay-Gateway-Outcome"); outcome != "" || json.Unmarshal(body, &view) != nil {
+		return outcome
+	}
+	return view.State
+}
+
 // conclude shows what the provider saw, and that the key is nowhere.
-func conclude(w io.Writer, sim *provider, account credential, answers []byte, logFile string) int {
+func conclude(w io.Writer, sim *provider, account credential, answers []byte, folder string) int {
 	unexpected := 0
 	fmt.Fprint(w, "\nWhat Nowpay saw of the first request, its key cut out:\n")
 	if requests := sim.Requests(); len(requests) > 0 {
@@ -200,16 +291,35 @@ func conclude(w io.Writer, sim *provider, account credential, answers []byte, lo
 		}
 	}
 
-	log, err := os.ReadFile(logFile)
+	written, err := filesOf(folder)
 	switch {
-	case err != nil || len(log) == 0:
-		fmt.Fprintf(w, "\nUNEXPECTED: the gateway's log cannot be read: %v\n", err)
+	case err != nil || len(written) == 0:
+		fmt.Fprintf(w, "\nUNEXPECTED: the gateway's log and journal cannot be read: %v\n", err)
 		unexpected++
-	case bytes.Contains(log, []byte(account.Key)) || bytes.Contains(answers, []byte(account.Key)):
-		fmt.Fprint(w, "\nUNEXPECTED: the key is in the log or in an answer\n")
+	case bytes.Contains(written, []byte(account.Key)) || bytes.Contains(answers, []byte(account.Key)):
+		fmt.Fprint(w, "\nUNEXPECTED: the key is in the log, in the journal or in an answer\n")
 		unexpected++
 	default:
-		fmt.Fprintf(w, "\nThe key was searched for in %d bytes of answers and %d bytes of log: it is not there.\n", len(answers), len(log))
+		fmt.Fprintf(w, "\nThe key was searched for in %d bytes of answers and %d bytes of log and journal: it is not there.\n", len(answers), len(written))
 	}
 	return unexpected
+}
+
+// filesOf is all that the gateway wrote into its folder.
+func filesOf(folder string) ([]byte, error) {
+	var all []byte
+	for _, pattern := range []string{logName, journalName + "*"} {
+		names, err := filepath.Glob(filepath.Join(folder, pattern))
+		if err != nil || len(names) == 0 {
+			return nil, fmt.Errorf("finding %s: %w", pattern, cmp.Or(err, fs.ErrNotExist))
+		}
+		for _, name := range names {
+			content, err := os.ReadFile(name)
+			if err != nil {
+				return nil, fmt.Errorf("reading what the gateway wrote: %w", err)
+			}
+			all = append(all, content...)
+		}
+	}
+	return all, nil
 }

@@ -1,0 +1,226 @@
+package sqlite
+
+import (
+	"context"
+	"errors"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/journal/journaltest"
+)
+
+// TestMigrations brings journals of every earlier version, with rows in them, to
+// this one.
+func TestMigrations(t *testing.T) {
+	for version := int64(1); version <= 2; version++ {
+		path := filepath.Join(t.TempDir(), "journal.db")
+		row := journaltest.NewTransaction(1)
+		event := journaltest.NewEvent(row, 1, 1)
+		chain := journaltest.NewChain(1)
+		key := journal.DataKey{ID: 1, Wrapped: []byte("wrapped"), Created: row.Created}
+		writeVersion(t, path, version, map[string][]any{
+			"transactions (" + transactionColumns + ")": transactionValues(&row),
+			"events (" + eventColumns + ")":             eventValues(&event),
+			"chains (" + chainColumns + ")":             chainValues(&chain),
+			"data_keys (" + keyColumns + ")":            keyValues(&key),
+		})
+
+		store := New(path)
+		if err := store.Open(t.Context()); err != nil {
+			t.Fatalf("version %d: %v", version, err)
+		}
+		if got, err := store.ByID(t.Context(), row.ID); err != nil || got.RequestID != row.RequestID || !got.Deadline.Equal(row.Deadline) {
+			t.Errorf("version %d: ByID() = %+v, %v", version, got, err)
+		}
+		if got, err := store.Events(t.Context(), row.ID); err != nil || len(got) != 1 || got[0].Evidence != event.Evidence {
+			t.Errorf("version %d: Events() = %+v, %v", version, got, err)
+		}
+		if got, err := store.Chain(t.Context(), 1); err != nil || got.Gateway != chain.Gateway {
+			t.Errorf("version %d: Chain() = %+v, %v", version, got, err)
+		}
+		if got, err := store.Keys(t.Context()); err != nil || len(got) != 1 {
+			t.Errorf("version %d: Keys() = %+v, %v", version, got, err)
+		}
+		if got, err := store.Spent(t.Context(), row.Merchant, row.Day); err != nil || got.Amount != row.Amount {
+			t.Errorf("version %d: Spent() = %+v, %v", version, got, err)
+		}
+		if err := store.Close(); err != nil {
+			t.Errorf("version %d: Close() = %v", version, err)
+		}
+	}
+}
+
+// writeVersion makes a file of an earlier version, with a row in each table.
+func writeVersion(t *testing.T, path string, version int64, rows map[string][]any) {
+	t.Helper()
+	if err := prepareFile(path); err != nil {
+		t.Fatal(err)
+	}
+	db, err := connect(path, 1, writerSettings)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if err := identify(t.Context(), db); err != nil {
+		t.Fatal(err)
+	}
+	provider, err := migrator(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, knows, err := provider.GetVersions(t.Context()); err != nil || knows != 2 {
+		t.Fatalf("the newest version is %d, %v; this test knows 2", knows, err)
+	}
+	if _, err := provider.UpTo(t.Context(), version); err != nil {
+		t.Fatal(err)
+	}
+	for table, values := range rows {
+		_, err := db.ExecContext(t.Context(), "INSERT INTO "+table+" VALUES ("+list(len(values))+")", values...)
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestPlans: what is asked often, or while there are ten million rows, is found
+// by an index.
+func TestPlans(t *testing.T) {
+	store := New(filepath.Join(t.TempDir(), "journal.db"))
+	if err := store.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	now := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
+	selects := func(filter journal.Filter) (string, []any) {
+		where, args := conditions(filter)
+		return "SELECT " + transactionColumns + " FROM transactions" + where + " ORDER BY id DESC", args
+	}
+	for _, c := range []struct {
+		filter journal.Filter
+		index  string
+	}{
+		{journal.Filter{RequestID: "1"}, "transactions_request"},
+		{journal.Filter{RequestID: "1", Account: "main"}, "transactions_request"},
+		{journal.Filter{ProviderID: "1"}, "transactions_provider"},
+		{journal.Filter{States: []journal.State{journal.Unknown, journal.Pending}}, "transactions_open"},
+		{journal.Filter{Attention: true}, "transactions_attention"},
+		{journal.Filter{Reversed: true}, "transactions_reversed"},
+		{journal.Filter{Since: now, Until: now.Add(24 * time.Hour)}, "sqlite_autoindex_transactions_1"},
+		{journal.Filter{Merchant: "shop", Before: "01"}, "sqlite_autoindex_transactions_1"},
+	} {
+		query, args := selects(c.filter)
+		if plan := planOf(t, store, query, args...); !strings.Contains(plan, c.index) {
+			t.Errorf("List(%+v) is done by %s, want %s", c.filter, plan, c.index)
+		}
+	}
+	due := "SELECT id FROM transactions WHERE next_check <> 0 AND next_check <= ? AND account IN (?) ORDER BY next_check LIMIT 1"
+	if plan := planOf(t, store, due, 1, "main"); !strings.Contains(plan, "transactions_due") || strings.Contains(plan, "B-TREE") {
+		t.Errorf("due rows are found by %s", plan)
+	}
+	if plan := planOf(t, store, "SELECT "+sumOfDay, 1, "shop"); !strings.Contains(plan, "transactions_day") {
+		t.Errorf("what is spent is found by %s", plan)
+	}
+	open := "SELECT state, count(*), min(created) FROM transactions WHERE " + isOpen + " GROUP BY state"
+	if plan := planOf(t, store, open); !strings.Contains(plan, "COVERING INDEX transactions_open") {
+		t.Errorf("the statistics are found by %s", plan)
+	}
+}
+
+func planOf(t *testing.T, store *Store, query string, args ...any) string {
+	t.Helper()
+	rows, err := store.query(t.Context(), "EXPLAIN QUERY PLAN "+query, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer rows.Close()
+	var steps []string
+	for rows.Next() {
+		var ignored int
+		var step string
+		if err := rows.Scan(&ignored, &ignored, &ignored, &step); err != nil {
+			t.Fatal(err)
+		}
+		steps = append(steps, step)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatal(err)
+	}
+	return strings.Join(steps, "; ")
+}
+
+// After an error of a statement nothing of the batch is written, even if the
+// batch goes on as if nothing had happened.
+func TestIgnoredError(t *testing.T) {
+	store := New(filepath.Join(t.TempDir(), "journal.db"))
+	if err := store.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	rows := []journal.Transaction{journaltest.NewTransaction(1), journaltest.NewTransaction(2)}
+	err := store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
+		_ = tx.Update(ctx, rows[:1]) // it is not there
+		_, _ = tx.Insert(ctx, rows)
+		return nil
+	})
+	if err == nil {
+		t.Error("Write() = nil, although a statement failed")
+	}
+	if ids := slices.Collect(idsOf(t, store)); len(ids) != 0 {
+		t.Errorf("%v were written", ids)
+	}
+}
+
+// After some errors SQLite rolls back by itself. The connection is replaced
+// then, so that whatever else is wrong with it is over.
+func TestConnectionIsReplaced(t *testing.T) {
+	store := New(filepath.Join(t.TempDir(), "journal.db"))
+	if err := store.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	rows := []journal.Transaction{journaltest.NewTransaction(1)}
+	refused := errors.New("refused by the test")
+	first := store.opened.Load().writer
+	err := store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
+		if _, err := tx.Insert(ctx, rows); err != nil {
+			t.Errorf("Insert() = %v", err)
+		}
+		if _, err := first.rollback.ExecContext(ctx); err != nil {
+			t.Errorf("rolling back: %v", err)
+		}
+		return refused
+	})
+	if !errors.Is(err, refused) {
+		t.Errorf("Write() = %v, want %v", err, refused)
+	}
+	if store.opened.Load().writer == first {
+		t.Error("the connection is kept")
+	}
+	if err := insertOne(t.Context(), store, rows[0]); err != nil {
+		t.Errorf("writing by the next connection: %v", err)
+	}
+}
+
+func insertOne(ctx context.Context, store *Store, row journal.Transaction) error {
+	return store.Write(ctx, func(ctx context.Context, tx journal.Tx) error {
+		_, err := tx.Insert(ctx, []journal.Transaction{row})
+		return err
+	})
+}
+
+func idsOf(t *testing.T, store *Store) func(func(string) bool) {
+	return func(yield func(string) bool) {
+		for row, err := range store.List(t.Context(), journal.Filter{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(row.ID) {
+				return
+			}
+		}
+	}
+}
