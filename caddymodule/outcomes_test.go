@@ -359,21 +359,21 @@ func TestProviderHeadersStayThere(t *testing.T) {
 func TestOtherShapes(t *testing.T) {
 	g := gatewaytest.Start(t, gatewaytest.Options{Nowpay: merchants + rechargeBlock})
 	for _, test := range []struct {
-		operation, body, success, idField string
+		operation, id, body, success, idField string
 	}{
-		{"pan/managecoupon", `{"psaid":"PSA1","type":"1","qty":"2","yourrequestid":"c1"}`, "21", "yourrequestid"},
-		{"recharge/dorecharge", `{"number":"9876543210","operatorid":"1","amount":"10","yourreqid":"c1"}`, "2", "yourrequestid"},
-		{"bank/account_transfer", `{"snumber":"9876543210","beneficiaryid":"1","remitterid":"2","amount":"10","yourrequestid":"c1","transferMode":"NEFT"}`, "2", "yourrequestid"},
-		{"bank/wallet_transfer", `{"beneficiaryPhoneNo":"9876543210","amount":"10","yourrequestid":"c1","transferMode":"AMAZON"}`, "2", "yourrequestid"},
+		{"pan/managecoupon", "c1", `{"psaid":"PSA1","type":"1","qty":"2","yourrequestid":"c1"}`, "21", "yourrequestid"},
+		{"recharge/dorecharge", "c2", `{"number":"9876543210","operatorid":"1","amount":"10","yourreqid":"c2"}`, "2", "yourrequestid"},
+		{"bank/account_transfer", "c3", `{"snumber":"9876543210","beneficiaryid":"1","remitterid":"2","amount":"10","yourrequestid":"c3","transferMode":"NEFT"}`, "2", "yourrequestid"},
+		{"bank/wallet_transfer", "c4", `{"beneficiaryPhoneNo":"9876543210","amount":"10","yourrequestid":"c4","transferMode":"AMAZON"}`, "2", "yourrequestid"},
 	} {
 		answer := g.Must(call{Token: agentToken, Path: "/api/" + test.operation, Body: faulty(test.body, simulator.CloseAfterDebit)})
 		if answer.Outcome() != "unknown" {
 			t.Errorf("%s: outcome %q, want unknown", test.operation, answer.Outcome())
 		}
-		checkOurs(t, answer, test.success, test.idField, "c1")
-	}
-	if n := g.Simulator.Ledger().Executions["c1"]; n != 4 {
-		t.Errorf("executions: %d, want 4", n)
+		checkOurs(t, answer, test.success, test.idField, test.id)
+		if n := g.Simulator.Ledger().Executions[test.id]; n != 1 {
+			t.Errorf("%s was executed %d times", test.operation, n)
+		}
 	}
 }
 

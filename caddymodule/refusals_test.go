@@ -95,6 +95,13 @@ func refuse(t *testing.T, g *gatewaytest.Gateway, table []refusal) {
 	}
 }
 
+// withID puts another request ID in the place of 1001, of the same length: what
+// was recorded once is repeated otherwise.
+func withID(c call, id int) call {
+	c.Body = strings.Replace(c.Body, `1001"`, fmt.Sprintf(`%04d"`, id%10_000), 1)
+	return c
+}
+
 // try makes the request twice, and looks at everything that it may change.
 func (r refusal) try(t *testing.T, g *gatewaytest.Gateway, protocol string) {
 	base, from, first := g.URL, "127.0.0.1", balance
@@ -119,7 +126,7 @@ func (r refusal) try(t *testing.T, g *gatewaytest.Gateway, protocol string) {
 	client := g.ClientFrom(protocol, from)
 	defer client.CloseIdleConnections()
 
-	for _, kept := range []bool{false, true} {
+	for i, kept := range []bool{false, true} {
 		if kept {
 			answer, err := g.Do(client, base, first)
 			if err != nil || answer.StatusCode != http.StatusOK || answer.Problem() != "" {
@@ -127,7 +134,7 @@ func (r refusal) try(t *testing.T, g *gatewaytest.Gateway, protocol string) {
 			}
 		}
 		reached := len(g.Simulator.Requests())
-		answer, err := g.Do(client, base, r.call)
+		answer, err := g.Do(client, base, withID(r.call, 3000+int(counted)+i))
 		if err != nil {
 			t.Fatalf("calling: %v", err)
 		}
@@ -324,7 +331,7 @@ func TestRefusedTargets(t *testing.T) {
 		},
 		"not-found": {
 			"/", "/api", "/api%2fbank/payout", `/api\bank/payout`, "/index.php?route=/api/bank/payout", "/API/bank/payout", "//api/bank/payout", "/x/../api/bank/payout", "/%61pi/bank/payout",
-			"/./api/bank/payout", "/transactions/1001", "/operations/", "/operations?x=1", "/Operations", "/health", "/health/", "/health/live/", "/metrics",
+			"/./api/bank/payout", "/transactions", "/operations/", "/operations?x=1", "/Operations", "/health", "/health/", "/health/live/", "/metrics",
 		},
 	} {
 		for _, path := range paths {
