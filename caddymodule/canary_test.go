@@ -291,9 +291,13 @@ func (c *canary) admin() {
 	release := c.door.hold()
 	defer release()
 	c.payments++
-	end := begin(c.t.Context(), c.t, c.Gateway, "http/1.1", gatewaytest.Call{Body: gatewaytest.Payout(fmt.Sprintf("watched%d", c.payments), "1.50")})
+	id := fmt.Sprintf("watched%d", c.payments)
+	end := begin(c.t.Context(), c.t, c.Gateway, "http/1.1", gatewaytest.Call{Body: gatewaytest.Payout(id, "1.50")})
 	<-c.door.arrived
 	c.door.pass()
+	c.call(gatewaytest.Call{Body: gatewaytest.Payout(id, "1.50")})
+	c.call(gatewaytest.Call{Body: gatewaytest.Payout(id, "2.50")})
+	c.call(gatewaytest.Call{Method: http.MethodGet, Path: "/transactions/" + id})
 	for _, path := range adminPaths {
 		answer := c.callBy(c.client, c.AdminURL, gatewaytest.Call{Method: http.MethodGet, Path: path, Token: "-"})
 		// No certificate authority of Caddy's own is in use.
@@ -388,6 +392,7 @@ func (c *canary) mustHaveSeen(o gatewaytest.Options) {
 		gateway.MethodNotAllowed, gateway.MalformedBody, gateway.CredentialInRequest, gateway.InvalidField,
 		gateway.AmountNotAllowed, gateway.BodyTooLarge, gateway.UnsupportedMediaType, gateway.NotSent,
 		gateway.CredentialUnavailable, gateway.EgressUnavailable, gateway.BadGateway, gateway.GatewayTimeout, gateway.NotFound, gateway.TooEarly,
+		gateway.InFlight, gateway.RequestIDReused,
 	} {
 		stripped := code == gateway.CredentialInRequest && strings.Contains(o.Shop, "strip_credentials")
 		if !c.problems[string(code)] && !stripped {
