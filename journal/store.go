@@ -71,13 +71,11 @@ type Tx interface {
 	// the same, which shows whether the database can be written.
 	Append(ctx context.Context, events []Event, before int64, next Chain) error
 
-	// LockSpending locks and reads what the merchants spend on the days. What is
-	// not there yet is added first: the sum of the amounts of the merchant's
-	// transactions of that day whose state spends.
+	// LockSpending locks and reads what the merchants spend on the days; what
+	// is not there yet is 0, and locked all the same.
 	LockSpending(ctx context.Context, keys []Spending) ([]Spending, error)
 
-	// AddSpending adds amounts, which may be negative, to what is there. It
-	// adds no row.
+	// AddSpending adds amounts, which may be negative.
 	AddSpending(ctx context.Context, amounts []Spending) error
 
 	// AddKey adds a data key unless there is one with its ID, and reports
