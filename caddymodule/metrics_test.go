@@ -82,10 +82,15 @@ func documentedMetrics(t *testing.T) map[string]string {
 		t.Fatal(err)
 	}
 	documented := make(map[string]string)
-	for _, row := range regexp.MustCompile("(?m)^\\| `(nowpay_[a-z_]+)` \\|([^|]*)\\|").FindAllStringSubmatch(string(readme), -1) {
-		names := strings.FieldsFunc(row[2], func(r rune) bool { return !(r == '_' || 'a' <= r && r <= 'z') })
-		slices.Sort(names) // as Prometheus has them
-		documented[row[1]] = strings.Join(names, " ")
+	words := func(cell string) []string {
+		return strings.FieldsFunc(cell, func(r rune) bool { return !(r == '_' || 'a' <= r && r <= 'z') })
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| (`nowpay_[^|]*) \\|([^|]*)\\|").FindAllStringSubmatch(string(readme), -1) {
+		labels := words(row[2])
+		slices.Sort(labels) // as Prometheus has them
+		for _, metric := range words(row[1]) {
+			documented[metric] = strings.Join(labels, " ")
+		}
 	}
 	if len(documented) == 0 {
 		t.Fatal("the README has no table of metrics")
