@@ -230,23 +230,25 @@ func (w *world) compare(store journal.Store, keyFile string) {
 	}
 }
 
-// compareSpending compares what a merchant with a daily limit has spent with
-// its transactions.
+// compareSpending compares what merchants have spent today with their
+// transactions.
 func (w *world) compareSpending(j *journal.Journal, rows []journal.Transaction) {
 	w.t.Helper()
-	spent, err := j.Spent(w.t.Context(), "shop")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	sum := spent
-	sum.Amount = 0
-	for _, t := range rows {
-		if t.Merchant == spent.Merchant && t.Day == spent.Day && t.State.Spends() {
-			sum.Amount += t.Amount
+	for _, merchant := range []string{"shop", "kiosk"} {
+		spent, err := j.Spent(w.t.Context(), merchant)
+		if err != nil {
+			w.t.Fatal(err)
 		}
-	}
-	if spent != sum {
-		w.t.Errorf("spent by the journal: %v; by its transactions: %v", spent, sum)
+		sum := spent
+		sum.Amount = 0
+		for _, t := range rows {
+			if t.Merchant == merchant && t.Day == spent.Day && t.State.Spends() {
+				sum.Amount += t.Amount
+			}
+		}
+		if spent != sum {
+			w.t.Errorf("spent by the journal: %v; by its transactions: %v", spent, sum)
+		}
 	}
 }
 
