@@ -67,8 +67,8 @@ type Tx interface {
 	Update(ctx context.Context, rows []Transaction) error
 
 	// Append adds events, and moves the chain's head to next, if it is at the
-	// number before still; else it fails. Without events it writes the head all
-	// the same, which shows whether the database can be written.
+	// number before still; else it fails. Without events it sets the head all
+	// the same; a database need not write what it has already.
 	Append(ctx context.Context, events []Event, before int64, next Chain) error
 
 	// LockSpending locks and reads what the merchants spend on the days; what
