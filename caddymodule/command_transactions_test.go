@@ -16,6 +16,7 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // to change what must not be changed
 	_ "modernc.org/sqlite"             // the same
 
+	"github.com/nowpay-gateway/nowpay-gateway/internal/binarytest"
 	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
 	"github.com/nowpay-gateway/nowpay-gateway/internal/postgrestest"
 	"github.com/nowpay-gateway/nowpay-gateway/simulator"
@@ -450,10 +451,7 @@ func TestDocumentedTransactionsCommands(t *testing.T) {
 		t.Fatalf("%d %s", answer.StatusCode, answer.Body)
 	}
 	folder := filepath.Dir(write(t, "Caddyfile", g.Caddyfile))
-	caddy, err := binary()
-	if err != nil {
-		t.Fatal(err)
-	}
+	caddy := binarytest.Path(t)
 	found := 0
 	for _, block := range fenced(read(t, "docs/transactions.md")) {
 		if block.language != "sh" {
