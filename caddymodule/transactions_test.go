@@ -88,7 +88,7 @@ func TestTransactionRefusals(t *testing.T) {
 	}
 	// Nothing but the exchange's own id tells another merchant's from none.
 	clean := func(a gatewaytest.Answer) (string, http.Header) {
-		header := maps.Clone(http.Header(a.Header))
+		header := maps.Clone(a.Header)
 		id := header.Get("Nowpay-Gateway-Transaction")
 		header.Del("Nowpay-Gateway-Transaction")
 		header.Del("Date")

@@ -283,6 +283,23 @@ func TestCancelledBeforehand(t *testing.T) {
 	}
 }
 
+// TestCancelledMeanwhile: what is under way is carried to its end.
+func TestCancelledMeanwhile(t *testing.T) {
+	for _, path := range []string{"/api/bank/payout", "/api/common/balance"} {
+		p := newParts(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		answer := *p.answer.Load()
+		p.answers(func(w http.ResponseWriter, r *http.Request) {
+			cancel()
+			answer(w, r)
+		})
+		p.Exchange(ctx, request(path, payoutBody))
+		if r := p.records[0]; r.Outcome != nowpay.Success || r.Err != nil {
+			t.Errorf("%s: record %+v", path, r)
+		}
+	}
+}
+
 // signerFunc is a scheme.
 type signerFunc func(signer.Request, *secret.Credential) (signer.Signed, error)
 
