@@ -24,7 +24,6 @@ const clients = 64
 //	go test -run '^$' -bench Exchange -benchtime 20000x -count 5 ./caddymodule
 func BenchmarkExchange(b *testing.B) {
 	g := gatewaytest.Start(b, gatewaytest.Options{
-		Nowpay:   "journal sqlite " + b.TempDir() + "/journal.db",
 		Provider: func(http.Handler) http.Handler { return http.HandlerFunc(answerAtOnce) },
 	})
 	var ids atomic.Int64

@@ -13,26 +13,12 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/nowpay-gateway/nowpay-gateway/internal/binarytest"
 	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
 )
 
 // repository is the top of it, from this folder.
 const repository = ".."
-
-// binary builds the command caddy as for a release, anew only where something
-// changed, and returns its path.
-var binary = sync.OnceValues(func() (string, error) {
-	path, err := filepath.Abs(filepath.Join(repository, ".cache", "test", "caddy"))
-	if err != nil {
-		return "", err
-	}
-	build := exec.Command("internal/tools/release.sh", "go", "build", "-o", path, "./cmd/caddy")
-	build.Dir = repository
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("%w\n%s", err, out)
-	}
-	return path, nil
-})
 
 // command is a run of the binary.
 type command struct {
@@ -46,10 +32,7 @@ type command struct {
 // make prepares the run, with an environment and a home of its own.
 func (c command) make(t *testing.T) *exec.Cmd {
 	t.Helper()
-	path, err := binary()
-	if err != nil {
-		t.Fatalf("building ./cmd/caddy: %v", err)
-	}
+	path := binarytest.Path(t)
 	home := t.TempDir()
 	if c.dir == "" {
 		c.dir = home

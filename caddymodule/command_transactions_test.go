@@ -6,15 +6,19 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
 	"testing"
 
-	_ "modernc.org/sqlite" // to change what must not be changed
+	_ "github.com/jackc/pgx/v5/stdlib" // to change what must not be changed
+	_ "modernc.org/sqlite"             // the same
 
+	"github.com/nowpay-gateway/nowpay-gateway/internal/binarytest"
 	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
+	"github.com/nowpay-gateway/nowpay-gateway/internal/postgrestest"
 	"github.com/nowpay-gateway/nowpay-gateway/simulator"
 )
 
@@ -437,4 +441,75 @@ func TestTransactionsWithoutAGateway(t *testing.T) {
 	o.run("list", "--config", "none").mustSay(t, 1, "--address would name its admin endpoint", "open none")
 	o.run("list", "--config", write(t, "Caddyfile", strings.Replace(g.Caddyfile, admin, "admin {env.NOT_THERE}", 1))).
 		mustSay(t, 1, "NOT_THERE")
+}
+
+// TestDocumentedTransactionsCommands: what docs/transactions.md shows to be run
+// can be run as it stands.
+func TestDocumentedTransactionsCommands(t *testing.T) {
+	g := withTransactions(t, gatewaytest.Options{})
+	if answer := g.Must(call{Body: gatewaytest.Payout("20260001", "1.50")}); answer.Outcome() != "success" {
+		t.Fatalf("%d %s", answer.StatusCode, answer.Body)
+	}
+	folder := filepath.Dir(write(t, "Caddyfile", g.Caddyfile))
+	caddy := binarytest.Path(t)
+	found := 0
+	for _, block := range fenced(read(t, "docs/transactions.md")) {
+		if block.language != "sh" {
+			continue
+		}
+		for line := range strings.Lines(block.text) {
+			found++
+			shell := exec.CommandContext(t.Context(), "sh", "-c", line)
+			shell.Dir = folder
+			shell.Env = []string{"PATH=" + filepath.Dir(caddy) + ":" + os.Getenv("PATH"), "HOME=" + folder}
+			if out, err := shell.CombinedOutput(); err != nil {
+				t.Errorf("%s: %v\n%s", line, err, out)
+			}
+		}
+	}
+	if found < 6 {
+		t.Errorf("%d commands", found)
+	}
+}
+
+// TestTransactionsInPostgreSQL: a database has no owner, so that the commands can
+// open it beside a gateway that they do not reach.
+func TestTransactionsInPostgreSQL(t *testing.T) {
+	server := postgrestest.Start(t)
+	dsn := server.NewDatabase(t)
+	g := withTransactions(t, gatewaytest.Options{
+		Journal: fmt.Sprintf("postgres %q {\nkey_file %s\n}", dsn, filepath.Join(t.TempDir(), "journal.key")),
+	})
+	admin := "admin " + strings.TrimPrefix(g.AdminURL, "http://")
+	running := &operator{Gateway: g, t: t, config: write(t, "Caddyfile", g.Caddyfile), way: "asking the gateway"}
+	direct := &operator{
+		Gateway: g, t: t, config: write(t, "Caddyfile", strings.Replace(g.Caddyfile, admin, "admin off", 1)),
+		way: "the configuration has no admin endpoint; working on the journal itself",
+	}
+	testList(running)
+	testList(direct)
+	testShow(direct)
+	direct.must("settle", direct.find("1002").Transaction, "--state", "failed", "--reason", "not in the statement")
+	if state := running.find("1002").State; state != "failed" {
+		t.Errorf("the gateway says %s", state)
+	}
+	running.must("settle", running.find("1002").Transaction, "--state", "success", "--reason", "a day later")
+	known := write(t, "known.json", running.must("verify", "--format", "json"))
+	direct.must("verify", "--known", known)
+
+	db, err := sql.Open("pgx", dsn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(t.Context(), "DELETE FROM events WHERE actor <> ''"); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []*operator{running, direct} {
+		r := o.run("verify", "--known", known)
+		r.mustSay(t, 1, "PROBLEM", "the journal is not as it was written")
+		if strings.Contains(r.stdout+r.stderr, server.Password()) {
+			t.Errorf("it shows the password: %s %s", r.stdout, r.stderr)
+		}
+	}
 }

@@ -112,7 +112,7 @@ func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause
 	if err != nil {
 		return told, err
 	}
-	change := journal.Change{Cause: cause, Checked: true, Evidence: statusEvidence(verdict), Next: g.next}
+	change := journal.Change{Cause: cause, Attempt: t.Attempt, Checked: true, Evidence: statusEvidence(verdict), Next: g.next}
 	switch {
 	case cause == journal.ByDailyCheck:
 		change.Next = never // once is enough

@@ -81,31 +81,38 @@ func readKeyFile(path string) ([]masterKey, error) {
 	return masters, nil
 }
 
-// makeKeyFile writes a new key, unless there is a file already.
+// makeKeyFile writes a new key, unless there is a file already. It is there as a
+// whole or not at all, whatever ends this process, and whoever else makes it.
 func makeKeyFile(path string) error {
-	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+	folder := filepath.Dir(path)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("making the folder of the journal's key file: %w", err)
 	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if errors.Is(err, fs.ErrExist) {
+	if _, err := os.Lstat(path); err == nil {
 		return nil
 	}
+	file, err := os.CreateTemp(folder, filepath.Base(path)+".*.new") // for its owner alone
 	if err != nil {
 		return fmt.Errorf("making the journal's key file: %w", err)
 	}
+	defer os.Remove(file.Name())
 	key := make([]byte, keyBytes)
 	_, _ = rand.Read(key) // never fails
 	line := append(base64.StdEncoding.AppendEncode(nil, key), '\n')
 	clear(key)
 	_, err = file.Write(line)
+	clear(line)
 	if err == nil {
 		err = file.Sync() // what it encrypts must not outlive it
 	}
 	if err = errors.Join(err, file.Close()); err != nil {
-		_ = os.Remove(path)
 		return fmt.Errorf("writing the journal's key file: %w", err)
 	}
-	return syncFolder(filepath.Dir(path))
+	// Unlike a rename, a link replaces nothing.
+	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return fmt.Errorf("making the journal's key file: %w", err)
+	}
+	return syncFolder(folder)
 }
 
 func syncFolder(path string) error {

@@ -67,17 +67,15 @@ type Tx interface {
 	Update(ctx context.Context, rows []Transaction) error
 
 	// Append adds events, and moves the chain's head to next, if it is at the
-	// number before still; else it fails. Without events it writes the head all
-	// the same, which shows whether the database can be written.
+	// number before still; else it fails. Without events it sets the head all
+	// the same; a database need not write what it has already.
 	Append(ctx context.Context, events []Event, before int64, next Chain) error
 
-	// LockSpending locks and reads what the merchants spend on the days. What is
-	// not there yet is added first: the sum of the amounts of the merchant's
-	// transactions of that day whose state spends.
+	// LockSpending locks and reads what the merchants spend on the days; what
+	// is not there yet is 0, and locked all the same.
 	LockSpending(ctx context.Context, keys []Spending) ([]Spending, error)
 
-	// AddSpending adds amounts, which may be negative, to what is there. It
-	// adds no row.
+	// AddSpending adds amounts, which may be negative.
 	AddSpending(ctx context.Context, amounts []Spending) error
 
 	// AddKey adds a data key unless there is one with its ID, and reports

@@ -1,7 +1,11 @@
-// Package journaltest tests stores of the journal. [RunStore] holds a store to
-// all that [journal.Store], [journal.Tx] and [journal.Reader] promise, so that
-// the journal may rely on each of them alike.
+// Package journaltest tests stores of the journal, and the journal on them.
 //
+// [Run] holds a [journal.Journal] on a store to what it promises to its callers,
+// with tampered tables, restarts and, if the store allows it, two gateways on
+// one database.
+//
+// [RunStore] holds a store to all that [journal.Store], [journal.Tx] and
+// [journal.Reader] promise, so that the journal may rely on each of them alike.
 // It is strict about what is kept and what is not, and lenient about what the
 // interfaces leave open: a text that a database cannot hold (with a NUL byte,
 // or no UTF-8) may be refused, but then nothing of its batch is kept.

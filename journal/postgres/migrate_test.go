@@ -87,10 +87,12 @@ func TestMigrate(t *testing.T) {
 			}
 
 			s := opened(t, dsn)
+			spent := row.Amount
 			if version == 0 {
 				if err := s.Write(t.Context(), fill); err != nil {
 					t.Fatal(err)
 				}
+				spent = 0 // who writes the row adds to it, and nobody did
 			}
 			if got, err := s.ByID(t.Context(), row.ID); err != nil || got.Amount != 500 {
 				t.Errorf("ByID() = %+v, %v", got, err)
@@ -106,8 +108,8 @@ func TestMigrate(t *testing.T) {
 			}
 			err := s.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
 				got, err := tx.LockSpending(ctx, []journal.Spending{{Merchant: row.Merchant, Day: row.Day}})
-				if err == nil && (len(got) != 1 || got[0].Amount != 500) {
-					t.Errorf("LockSpending() = %v", got)
+				if err == nil && (len(got) != 1 || got[0].Amount != spent) {
+					t.Errorf("LockSpending() = %v, want %s", got, spent)
 				}
 				return err
 			})
@@ -147,7 +149,7 @@ func TestOpenWaits(t *testing.T) {
 	dsn := server.NewDatabase(t)
 	other := opened(t, dsn)
 	if _, err := other.writes.Exec(t.Context(), `DELETE FROM journal_version WHERE version_id = 2;
-		DROP TABLE spending; DROP INDEX transactions_day`); err != nil {
+		DROP TABLE spending`); err != nil {
 		t.Fatal(err)
 	}
 	s, result := made(t, dsn), make(chan error, 1)

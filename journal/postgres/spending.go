@@ -8,9 +8,6 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 )
 
-// spendingStates are those whose amount counts; see [journal.State.Spends].
-const spendingStates = `('created', 'sent', 'success', 'pending', 'unknown')`
-
 // LockSpending implements [journal.Tx].
 func (t *tx) LockSpending(ctx context.Context, keys []journal.Spending) ([]journal.Spending, error) {
 	if len(keys) == 0 {
@@ -21,9 +18,7 @@ func (t *tx) LockSpending(ctx context.Context, keys []journal.Spending) ([]journ
 	})
 	merchants, days := spendingKeys(keys)
 	t.waiting.Queue(`INSERT INTO spending (merchant, day, amount)
-		SELECT k.merchant, k.day, COALESCE((SELECT SUM(amount) FROM transactions AS t
-			WHERE t.day = k.day AND t.merchant = k.merchant AND t.state IN `+spendingStates+`), 0)
-		FROM unnest($1::TEXT[], $2::BIGINT[]) WITH ORDINALITY AS k (merchant, day, n)
+		SELECT k.merchant, k.day, 0 FROM unnest($1::TEXT[], $2::BIGINT[]) WITH ORDINALITY AS k (merchant, day, n)
 		WHERE NOT EXISTS (SELECT 1 FROM spending AS s WHERE s.merchant = k.merchant AND s.day = k.day)
 		ORDER BY n ON CONFLICT (merchant, day) DO NOTHING`, merchants, days)
 	// A statement of its own: it sees what others committed while the one above
@@ -38,12 +33,13 @@ func (t *tx) LockSpending(ctx context.Context, keys []journal.Spending) ([]journ
 func (t *tx) AddSpending(_ context.Context, amounts []journal.Spending) error {
 	if len(amounts) > 0 {
 		merchants, days := spendingKeys(amounts)
-		// Summed up: an update changes a row once, however often it is named.
-		t.waiting.Queue(`UPDATE spending SET amount = spending.amount + k.amount
-			FROM (SELECT merchant, day, CAST(SUM(amount) AS BIGINT) AS amount
-				FROM unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[]) AS u (merchant, day, amount)
-				GROUP BY merchant, day) AS k
-			WHERE spending.merchant = k.merchant AND spending.day = k.day`,
+		// Summed up, as a row can be changed only once by a statement, and in
+		// order, so that gateways wait for each other rather than deadlock.
+		t.waiting.Queue(`INSERT INTO spending (merchant, day, amount)
+			SELECT merchant, day, CAST(SUM(amount) AS BIGINT)
+			FROM unnest($1::TEXT[], $2::BIGINT[], $3::BIGINT[]) AS u (merchant, day, amount)
+			GROUP BY merchant, day ORDER BY merchant, day
+			ON CONFLICT (merchant, day) DO UPDATE SET amount = spending.amount + excluded.amount`,
 			merchants, days, array(amounts, func(s *journal.Spending) int64 { return int64(s.Amount) }))
 	}
 	return t.err
@@ -57,7 +53,5 @@ func spendingKeys(keys []journal.Spending) (merchants []string, days []int64) {
 // Spent implements [journal.Reader].
 func (r reader) Spent(ctx context.Context, merchant string, day int) (journal.Spending, error) {
 	return one(ctx, r, scanSpending, `SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST(COALESCE(
-		(SELECT amount FROM spending WHERE merchant = $1 AND day = $2),
-		(SELECT SUM(amount) FROM transactions WHERE day = $2 AND merchant = $1 AND state IN `+spendingStates+`),
-		0) AS BIGINT)`, merchant, day)
+		(SELECT amount FROM spending WHERE merchant = $1 AND day = $2), 0) AS BIGINT)`, merchant, day)
 }

@@ -203,14 +203,10 @@ func (r reader) Stats(ctx context.Context) (journal.Stats, error) {
 	return stats, nil
 }
 
-// sumOfDay is what a merchant's transactions of a day amount to.
-const sumOfDay = "(SELECT coalesce(sum(amount), 0) FROM transactions WHERE day = ?1 AND merchant = ?2" +
-	" AND state IN ('created', 'sent', 'success', 'pending', 'unknown'))"
-
 func (r reader) Spent(ctx context.Context, merchant string, day int) (journal.Spending, error) {
 	spent := journal.Spending{Merchant: merchant, Day: day}
-	amount, err := one(ctx, r, scanValue[int64], "SELECT coalesce("+
-		"(SELECT amount FROM spending WHERE day = ?1 AND merchant = ?2), "+sumOfDay+")", day, merchant)
+	amount, err := one(ctx, r, scanValue[int64],
+		"SELECT coalesce((SELECT amount FROM spending WHERE day = ?1 AND merchant = ?2), 0)", day, merchant)
 	spent.Amount = nowpay.Paise(amount)
 	return spent, err
 }

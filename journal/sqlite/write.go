@@ -20,11 +20,11 @@ type writer struct {
 	all    []*sql.Stmt
 	broken bool // of no use any more
 
-	begin, commit, rollback                   *sql.Stmt
-	lockByRequest, lockByID, insert, update   *sql.Stmt
-	moveChain, addEvent                       *sql.Stmt
-	readSpending, sumSpending, changeSpending *sql.Stmt
-	addKey, setKey, addChain                  *sql.Stmt
+	begin, commit, rollback                 *sql.Stmt
+	lockByRequest, lockByID, insert, update *sql.Stmt
+	moveChain, addEvent                     *sql.Stmt
+	readSpending, addSpending               *sql.Stmt
+	addKey, setKey, addChain                *sql.Stmt
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -64,9 +64,9 @@ func (w *writer) prepare(ctx context.Context) error {
 		"UPDATE chains SET number = ?, mac = ?, sealing = ? WHERE id = ? AND number = ?":        &w.moveChain,
 		"INSERT INTO events (" + eventColumns + ") VALUES (" + placeholders(eventColumns) + ")": &w.addEvent,
 
-		"SELECT amount FROM spending WHERE day = ? AND merchant = ?":                                      &w.readSpending,
-		"INSERT INTO spending (day, merchant, amount) VALUES (?1, ?2, " + sumOfDay + ") RETURNING amount": &w.sumSpending,
-		"UPDATE spending SET amount = amount + ? WHERE day = ? AND merchant = ?":                          &w.changeSpending,
+		"SELECT amount FROM spending WHERE day = ? AND merchant = ?": &w.readSpending,
+		"INSERT INTO spending (day, merchant, amount) VALUES (?, ?, ?)" +
+			" ON CONFLICT DO UPDATE SET amount = amount + excluded.amount": &w.addSpending,
 
 		"INSERT INTO data_keys (" + keyColumns + ") VALUES (" + placeholders(keyColumns) + ") ON CONFLICT DO NOTHING":  &w.addKey,
 		"UPDATE data_keys SET wrapped = ? WHERE id = ?":                                                                &w.setKey,
@@ -275,13 +275,13 @@ func (t *transaction) Append(ctx context.Context, events []journal.Event, before
 func (t *transaction) LockSpending(ctx context.Context, keys []journal.Spending) (all []journal.Spending, err error) {
 	for _, key := range keys {
 		found, err := locked(ctx, t, scanValue[int64], t.readSpending, key.Day, key.Merchant)
-		if err == nil && len(found) == 0 {
-			found, err = locked(ctx, t, scanValue[int64], t.sumSpending, key.Day, key.Merchant)
-		}
 		if err != nil {
 			return nil, err
 		}
-		key.Amount = nowpay.Paise(found[0])
+		key.Amount = 0
+		if len(found) > 0 {
+			key.Amount = nowpay.Paise(found[0])
+		}
 		all = append(all, key)
 	}
 	return all, nil
@@ -289,7 +289,7 @@ func (t *transaction) LockSpending(ctx context.Context, keys []journal.Spending)
 
 func (t *transaction) AddSpending(ctx context.Context, amounts []journal.Spending) error {
 	for _, s := range amounts {
-		if _, err := t.exec(ctx, "adding what is spent", t.changeSpending, int64(s.Amount), s.Day, s.Merchant); err != nil {
+		if _, err := t.exec(ctx, "adding what is spent", t.addSpending, s.Day, s.Merchant, int64(s.Amount)); err != nil {
 			return err
 		}
 	}

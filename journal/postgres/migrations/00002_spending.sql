@@ -6,5 +6,7 @@ CREATE TABLE spending (
 	PRIMARY KEY (merchant, day)
 );
 
--- To sum up a merchant's day once. The day first: new rows are at the end.
-CREATE INDEX transactions_day ON transactions (day, merchant);
+INSERT INTO spending (merchant, day, amount)
+	SELECT merchant, day, SUM(amount) FROM transactions
+	WHERE state IN ('created', 'sent', 'success', 'pending', 'unknown')
+	GROUP BY merchant, day;

@@ -7,5 +7,7 @@ CREATE TABLE spending (
     PRIMARY KEY (merchant, day)
 ) STRICT, WITHOUT ROWID;
 
--- For the first sum of a day. The day first: what is added goes to its end.
-CREATE INDEX transactions_day ON transactions (day, merchant);
+INSERT INTO spending (merchant, day, amount)
+    SELECT merchant, day, sum(amount) FROM transactions
+    WHERE state IN ('created', 'sent', 'success', 'pending', 'unknown')
+    GROUP BY merchant, day;
