@@ -115,7 +115,7 @@ func TestDiskFull(t *testing.T) {
 	s := opened(t, dsn)
 	mustExec := func(statement string) {
 		t.Helper()
-		if _, err := s.writes.Exec(t.Context(), statement); err != nil {
+		if _, err := s.pools.Load().writes.Exec(t.Context(), statement); err != nil {
 			t.Fatalf("%s: %v", statement, err)
 		}
 	}
@@ -178,7 +178,7 @@ func TestFailover(t *testing.T) {
 		}
 	}
 	for readOnly := "off"; readOnly == "off"; { // until the signal has come
-		if err := s.writes.QueryRow(t.Context(), `SHOW default_transaction_read_only`).Scan(&readOnly); err != nil {
+		if err := s.pools.Load().writes.QueryRow(t.Context(), `SHOW default_transaction_read_only`).Scan(&readOnly); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -247,8 +247,8 @@ func TestCommitLost(t *testing.T) {
 func TestReadersDoNotHinderWriters(t *testing.T) {
 	server := postgrestest.Start(t)
 	s := opened(t, server.NewDatabase(t))
-	for range s.reads.Config().MaxConns {
-		conn, err := s.reads.Acquire(t.Context())
+	for range s.pools.Load().reads.Config().MaxConns {
+		conn, err := s.pools.Load().reads.Acquire(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -271,8 +271,8 @@ func TestTooManyConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	taken := opened(t, dsn)
-	for range taken.reads.Config().MaxConns {
-		conn, err := taken.reads.Acquire(t.Context())
+	for range taken.pools.Load().reads.Config().MaxConns {
+		conn, err := taken.pools.Load().reads.Acquire(t.Context())
 		if err != nil {
 			break
 		}

@@ -22,12 +22,12 @@ const versionTable = "journal_version"
 
 // migrate brings the tables to the newest version. Gateways of the version
 // before may be running: they must be able to go on with what a migration makes.
-func (s *Store) migrate(ctx context.Context) error {
+func (p *pools) migrate(ctx context.Context) error {
 	files, err := fs.Sub(migrationFiles, "migrations")
 	if err != nil {
 		return fmt.Errorf("reading the migrations: %w", err)
 	}
-	db := stdlib.OpenDBFromPool(s.reads)
+	db := stdlib.OpenDBFromPool(p.reads)
 	defer db.Close()
 	provider, err := goose.NewProvider(goose.DialectPostgres, db, files,
 		goose.WithTableName(versionTable), goose.WithDisableGlobalRegistry(true))
@@ -36,7 +36,7 @@ func (s *Store) migrate(ctx context.Context) error {
 	}
 	current, newest, err := provider.GetVersions(ctx)
 	if err == nil && current < newest {
-		err = s.locked(ctx, func() error {
+		err = p.locked(ctx, func() error {
 			_, err := provider.Up(ctx)
 			return err
 		})
@@ -57,12 +57,12 @@ func (s *Store) migrate(ctx context.Context) error {
 // locked runs f while no other gateway does. The lock is a row that is inserted
 // and never committed: others wait until it is gone, which it is with our
 // connection too. No engine needs more for that than its unique indexes.
-func (s *Store) locked(ctx context.Context, f func() error) error {
-	_, err := s.writes.Exec(ctx, `CREATE TABLE IF NOT EXISTS journal_lock (id BIGINT NOT NULL PRIMARY KEY)`)
+func (p *pools) locked(ctx context.Context, f func() error) error {
+	_, err := p.writes.Exec(ctx, `CREATE TABLE IF NOT EXISTS journal_lock (id BIGINT NOT NULL PRIMARY KEY)`)
 	if err != nil && !madeMeanwhile(err) {
 		return err
 	}
-	tx, err := s.writes.Begin(ctx)
+	tx, err := p.writes.Begin(ctx)
 	if err != nil {
 		return err
 	}

@@ -80,7 +80,8 @@ func TestMigrate(t *testing.T) {
 				return tx.Append(ctx, []journal.Event{event}, 0, head)
 			}
 			if version > 0 {
-				earlier := &Store{writes: pool, reads: pool}
+				earlier := new(Store)
+				earlier.pools.Store(&pools{writes: pool, reads: pool})
 				if err := earlier.Write(t.Context(), fill); err != nil {
 					t.Fatal(err)
 				}
@@ -148,12 +149,12 @@ func TestOpenWaits(t *testing.T) {
 	server := postgrestest.Start(t)
 	dsn := server.NewDatabase(t)
 	other := opened(t, dsn)
-	if _, err := other.writes.Exec(t.Context(), `DELETE FROM journal_version WHERE version_id = 2;
+	if _, err := other.pools.Load().writes.Exec(t.Context(), `DELETE FROM journal_version WHERE version_id = 2;
 		DROP TABLE spending`); err != nil {
 		t.Fatal(err)
 	}
 	s, result := made(t, dsn), make(chan error, 1)
-	err := other.locked(t.Context(), func() error {
+	err := other.pools.Load().locked(t.Context(), func() error {
 		go func() { result <- s.Open(t.Context()) }()
 		for waiting := 0; waiting == 0; {
 			select {
@@ -161,7 +162,7 @@ func TestOpenWaits(t *testing.T) {
 				return fmt.Errorf("it did not wait: %w", err)
 			default:
 			}
-			err := other.reads.QueryRow(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity
+			err := other.pools.Load().reads.QueryRow(t.Context(), `SELECT COUNT(*) FROM pg_stat_activity
 				WHERE datname = current_database() AND wait_event_type = 'Lock'`).Scan(&waiting)
 			if err != nil {
 				return err
@@ -182,7 +183,7 @@ func TestNewerSchema(t *testing.T) {
 	server := postgrestest.Start(t)
 	dsn := server.NewDatabase(t)
 	s := opened(t, dsn)
-	if _, err := s.writes.Exec(t.Context(),
+	if _, err := s.pools.Load().writes.Exec(t.Context(),
 		`INSERT INTO journal_version (version_id, is_applied) VALUES (9999, true)`); err != nil {
 		t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestNoScans(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.writes.Exec(t.Context(), "ANALYZE"); err != nil {
+	if _, err := s.pools.Load().writes.Exec(t.Context(), "ANALYZE"); err != nil {
 		t.Fatal(err)
 	}
 	s.Close()

@@ -28,12 +28,6 @@ type database interface {
 	Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error)
 }
 
-// unopened is the database of a store that is not open.
-type unopened struct{}
-
-// Query implements database.
-func (unopened) Query(context.Context, string, ...any) (pgx.Rows, error) { return nil, errClosed }
-
 // all returns the rows of a query.
 func all[T any](ctx context.Context, r reader, scan pgx.RowToFunc[T], sql string, args ...any) ([]T, error) {
 	rows, err := r.db.Query(ctx, sql, args...)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -35,8 +36,22 @@ type Store struct {
 	reader
 	config *pgxpool.Config
 	log    *slog.Logger
-	writes *pgxpool.Pool // nil unless open
-	reads  *pgxpool.Pool // nil unless open
+	pools  atomic.Pointer[pools] // nil unless open
+}
+
+// pools are the connections of an open store.
+type pools struct{ writes, reads *pgxpool.Pool }
+
+// latest is the database of a store as it is at each query: open or not.
+type latest struct{ *Store }
+
+// Query implements database.
+func (l latest) Query(ctx context.Context, sql string, args ...any) (pgx.Rows, error) {
+	p := l.pools.Load()
+	if p == nil {
+		return nil, errClosed
+	}
+	return p.reads.Query(ctx, sql, args...)
 }
 
 // New reads a DSN, a URL (postgres://…) or key=value pairs, and reaches no
@@ -85,7 +100,9 @@ func New(dsn string, log *slog.Logger) (*Store, error) {
 			return nil
 		}
 	}
-	return &Store{reader: reader{unopened{}}, config: config, log: log}, nil
+	s := &Store{config: config, log: log}
+	s.reader = reader{latest{s}}
+	return s, nil
 }
 
 // severalHosts tells hosts from the ways to reach one (with TLS and without).
@@ -100,50 +117,59 @@ func severalHosts(conn *pgx.ConnConfig) bool {
 
 // Open connects and brings the tables to the newest version. A database of a
 // newer version than this program's is an error.
-func (s *Store) Open(ctx context.Context) (err error) {
-	defer func() {
-		if err != nil {
-			s.closePools()
-		}
-	}()
-	// The pools have goroutines of their own, which Close ends.
-	pools := context.WithoutCancel(ctx)
+func (s *Store) Open(ctx context.Context) error {
+	p, err := s.connect(ctx)
+	if err == nil {
+		err = s.prepare(ctx, p)
+	}
+	if err != nil {
+		p.close()
+		return err
+	}
+	s.pools.Store(p)
+	return nil
+}
+
+// connect makes the pools. After an error it returns what there is of them.
+func (s *Store) connect(ctx context.Context) (p *pools, err error) {
+	ctx = context.WithoutCancel(ctx) // the pools have goroutines of their own, which Close ends
 	writing := s.config.Copy()
 	writing.MaxConns, writing.MinConns, writing.MinIdleConns = writers, 0, 0
-	if s.writes, err = pgxpool.NewWithConfig(pools, writing); err != nil {
-		return failure("connecting to PostgreSQL", err)
+	p = new(pools)
+	if p.writes, err = pgxpool.NewWithConfig(ctx, writing); err != nil {
+		return p, failure("connecting to PostgreSQL", err)
 	}
-	if s.reads, err = pgxpool.NewWithConfig(pools, s.config.Copy()); err != nil {
-		return failure("connecting to PostgreSQL", err)
+	if p.reads, err = pgxpool.NewWithConfig(ctx, s.config.Copy()); err != nil {
+		return p, failure("connecting to PostgreSQL", err)
 	}
-	// NULL where there is no such setting.
-	var fsync *string
-	if err := s.reads.QueryRow(ctx, `SELECT current_setting('fsync', true)`).Scan(&fsync); err != nil {
+	return p, nil
+}
+
+// prepare looks at the server's settings and makes the tables.
+func (s *Store) prepare(ctx context.Context, p *pools) error {
+	var fsync *string // NULL where there is no such setting
+	if err := p.reads.QueryRow(ctx, `SELECT current_setting('fsync', true)`).Scan(&fsync); err != nil {
 		return failure("connecting to PostgreSQL", err)
 	}
 	if fsync != nil && *fsync == "off" {
 		s.log.WarnContext(ctx, "PostgreSQL runs with fsync=off: a crash of its machine loses transactions "+
 			"that were paid, or the whole database")
 	}
-	if err := s.migrate(ctx); err != nil {
-		return err
-	}
-	s.reader = reader{s.reads}
-	return nil
+	return p.migrate(ctx)
 }
 
 // Close closes all connections and waits for their end.
 func (s *Store) Close() error {
-	s.closePools()
+	if p := s.pools.Swap(nil); p != nil {
+		p.close()
+	}
 	return nil
 }
 
-func (s *Store) closePools() {
-	s.reader = reader{unopened{}}
-	for _, pool := range []**pgxpool.Pool{&s.writes, &s.reads} {
-		if *pool != nil {
-			(*pool).Close()
-			*pool = nil
+func (p *pools) close() {
+	for _, pool := range []*pgxpool.Pool{p.writes, p.reads} {
+		if pool != nil {
+			pool.Close()
 		}
 	}
 }
@@ -152,12 +178,13 @@ func (s *Store) closePools() {
 // sent with the next statement that returns more, or with the commit: what the
 // database says against them fails that one, and Write in any case.
 func (s *Store) Write(ctx context.Context, batch func(ctx context.Context, tx journal.Tx) error) error {
-	if s.writes == nil {
+	p := s.pools.Load()
+	if p == nil {
 		return failure("writing to PostgreSQL", errClosed)
 	}
-	conn, err := s.writes.Acquire(ctx)
+	conn, err := p.writes.Acquire(ctx)
 	if err != nil {
-		s.leave()
+		p.leave()
 		return failure("connecting to PostgreSQL", err)
 	}
 	// A connection that is still in a transaction is closed, not given back.
@@ -167,7 +194,7 @@ func (s *Store) Write(ctx context.Context, batch func(ctx context.Context, tx jo
 		err = t.commit(ctx)
 	}
 	if errors.Is(t.err, journal.ErrUnavailable) {
-		s.leave()
+		p.leave()
 	} else if err != nil {
 		t.rollback(ctx)
 	}
@@ -176,17 +203,18 @@ func (s *Store) Write(ctx context.Context, batch func(ctx context.Context, tx jo
 
 // leave closes all connections once they are idle. They may go to a server that
 // answers but was demoted; a new one finds where the DSN leads now.
-func (s *Store) leave() {
-	s.writes.Reset()
-	s.reads.Reset()
+func (p *pools) leave() {
+	p.writes.Reset()
+	p.reads.Reset()
 }
 
 // Snapshot implements [journal.Store].
 func (s *Store) Snapshot(ctx context.Context, read func(ctx context.Context, r journal.Reader) error) error {
-	if s.reads == nil {
+	p := s.pools.Load()
+	if p == nil {
 		return failure("reading from PostgreSQL", errClosed)
 	}
-	tx, err := s.reads.BeginTx(ctx, pgx.TxOptions{
+	tx, err := p.reads.BeginTx(ctx, pgx.TxOptions{
 		// The state is that of the first statement: it is taken now.
 		BeginQuery: "BEGIN READ ONLY ISOLATION LEVEL REPEATABLE READ; SELECT 1",
 	})
