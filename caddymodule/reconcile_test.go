@@ -117,7 +117,7 @@ func TestReversed(t *testing.T) {
 	if n := g.Metric("nowpay_transactions_need_person"); n != 1 {
 		t.Errorf("%v need a person", n)
 	}
-	if n := linesWith(g, "contradicts a final state", tx.Transaction, `"level":"error"`); n != 1 {
+	if n := linesWith(g, "contradicts itself", tx.Transaction, `"level":"error"`); n != 1 {
 		t.Errorf("%d alarms", n)
 	}
 	executed(t, g, "back1", 1)

@@ -85,6 +85,8 @@ type exchange struct {
 	ownID     string         // the request ID without the prefix
 
 	transaction journal.Transaction // of an operation that moves money, once recorded
+	disputed    journal.State       // what the answer said, against the provider's own status
+	unconfirmed bool                // a refusal about which the provider's status said nothing
 }
 
 // Exchange carries a merchant's request to the provider and the answer back.

@@ -90,6 +90,10 @@ func (g *Gateway) settle(ctx context.Context, x *exchange, answer Answer, proble
 	change := journal.Change{
 		State: journal.State(x.record.Outcome), Cause: journal.ByExchange, Attempt: x.transaction.Attempt,
 		ProviderID: x.record.ProviderID, Integrity: x.record.Integrity, Evidence: x.evidence(), Next: g.next,
+		Disputed: x.disputed,
+	}
+	if x.unconfirmed {
+		change.Next = func(journal.Transaction) time.Time { return g.Now().Add(g.jitter(firstCheck)) }
 	}
 	if problem == nil && x.record.Outcome != nowpay.Unknown {
 		change.Answer = &journal.Answer{ContentType: answer.Header.Get("Content-Type"), Body: answer.Body}
@@ -148,6 +152,9 @@ func (g *Gateway) repeat(ctx context.Context, x *exchange) (Answer, *Problem) {
 			RetryAfter: min(retryAfter, max(time.Second, x.transaction.Deadline.Sub(g.Now()))),
 		}
 	case journal.Pending, journal.Unknown:
+		if x.transaction.Reversed != "" {
+			break // a person decides
+		}
 		if asked, err := g.revalidate(ctx, x.transaction, journal.ByRevalidation); err == nil {
 			x.transaction = asked
 		}
@@ -160,7 +167,8 @@ func (g *Gateway) repeat(ctx context.Context, x *exchange) (Answer, *Problem) {
 func (g *Gateway) replay(x *exchange) (Answer, *Problem) {
 	t := &x.transaction
 	x.record.Outcome, x.record.ProviderID, x.record.Integrity = nowpay.Outcome(t.State), t.ProviderID, t.Integrity
-	if t.State == journal.Unsent { // it would have begun again, if the provider did not know of it
+	unsure := contradicted(t)
+	if unsure {
 		x.record.Outcome = nowpay.Unknown
 	}
 	content, err := g.Journal.Content(t)
@@ -169,13 +177,27 @@ func (g *Gateway) replay(x *exchange) (Answer, *Problem) {
 		return Answer{}, &Problem{Code: JournalUnavailable, Detail: "the request ID is known, and nothing was sent again; its answer cannot be read now"}
 	}
 	var answer Answer
-	if stored := content.Answer; stored != nil {
+	if stored := content.Answer; stored != nil && !unsure {
 		answer = Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {stored.ContentType}}, Body: stored.Body}
 	} else {
 		answer = composed(x.operation, x.record.Outcome, x.fieldsOf(content.Reference))
 	}
-	if t.State.Final() && x.record.Outcome != nowpay.Unknown {
+	if t.State.Final() && !unsure {
 		answer.Header.Set(headerReplayed, "true")
 	}
 	return answer, nil
+}
+
+// contradicted reports whether the provider speaks against the state, so that "no
+// money has moved" must not be told until a person has decided. That money has
+// moved stays true for those who were told so.
+func contradicted(t *journal.Transaction) bool {
+	switch t.State {
+	case journal.Unsent: // or it would have begun again
+		return true
+	case journal.Failed, journal.Refused:
+		return t.Reversed == journal.Success || t.Reversed == journal.Pending
+	case journal.Created, journal.Sent, journal.Success, journal.Pending, journal.Unknown:
+	}
+	return false
 }

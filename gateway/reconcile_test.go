@@ -227,7 +227,7 @@ func TestDailyCheck(t *testing.T) {
 			if tx.State != journal.Success || tx.Reversed != test.reversed || tx.Attention.IsZero() != (test.reversed == "") {
 				t.Errorf("%+v", tx)
 			}
-			alarms := strings.Count(a.log.String(), "contradicts a final state")
+			alarms := strings.Count(a.log.String(), "contradicts itself")
 			if wrong := strings.Contains(a.timeline(t), "reversed by daily-check"); wrong != (test.reversed != "") || (alarms == 1) != wrong {
 				t.Errorf("%d alarms, timeline %s", alarms, a.timeline(t))
 			}

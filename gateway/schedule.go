@@ -52,6 +52,9 @@ func (g *Gateway) next(t journal.Transaction) time.Time {
 // shown to a person once.
 func (g *Gateway) nextOpen(t journal.Transaction) time.Time {
 	var next time.Time
+	if t.Reversed != "" {
+		return next // a person decides
+	}
 	if g.asksAbout(t) && g.canAsk(t) {
 		wait := lastCheck
 		if t.Checks < 10 { // beyond, the shift would be longer anyway

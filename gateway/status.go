@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -136,7 +137,7 @@ func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause
 
 // alarm calls for a person.
 func (g *Gateway) alarm(ctx context.Context, t journal.Transaction) {
-	g.Logger.ErrorContext(ctx, "the provider contradicts a final state; a person must look at it",
+	g.Logger.ErrorContext(ctx, "the provider contradicts itself; a person must look at it",
 		"transaction", t.ID, "merchant", t.Merchant, "operation", t.Operation, "state", string(t.State), "provider_says", string(t.Reversed))
 }
 
@@ -285,15 +286,20 @@ func (g *Gateway) confirm(ctx context.Context, x *exchange, answer Answer) Answe
 	verdict, err := g.ask(ctx, x.transaction, known, journal.ByExchange)
 	x.record.ProviderDuration += g.Now().Sub(began)
 	said := x.record.Outcome
+	knowsNothing := !verdict.Found && onlyRefused(verdict.Findings)
 	switch {
 	case err == nil && verdict.Outcome == said && said != nowpay.Unknown:
 		x.record.Integrity = revalidated
 		return answer
-	case said == nowpay.Refused && !verdict.Found, said == nowpay.Unknown && verdict.Outcome == nowpay.Unknown:
+	case said == nowpay.Refused && err != nil:
+		x.unconfirmed = true // asked about later, in the background
+		return answer
+	case said == nowpay.Refused && knowsNothing, said == nowpay.Unknown && verdict.Outcome == nowpay.Unknown:
 		return answer // nothing speaks against it
 	case said == nowpay.Pending, said == nowpay.Unknown:
 		return x.believe(verdict, answer)
 	case said == nowpay.Refused, verdict.Outcome == nowpay.Success, verdict.Outcome == nowpay.Failed:
+		x.disputed = journal.State(said)
 		x.record.Findings = append(x.record.Findings, integrity.Contradiction)
 		contradicted, _ := g.unknown(x, "", "")
 		return contradicted
@@ -301,6 +307,12 @@ func (g *Gateway) confirm(ctx context.Context, x *exchange, answer Answer) Answe
 	// Success or failure without a word of the provider's status: not yet.
 	x.record.Outcome, x.record.Integrity = nowpay.Pending, unverified
 	return ownAnswer(x)
+}
+
+// onlyRefused reports whether nothing is wrong with the answer to a status query
+// but that the query was refused, as it is with a key that is refused.
+func onlyRefused(findings []integrity.Finding) bool {
+	return !slices.ContainsFunc(findings, func(f integrity.Finding) bool { return f != integrity.QueryRefused })
 }
 
 // believe takes over what the status says of a transaction whose own answer left

@@ -315,7 +315,7 @@ func (b *batch) change(id string, c *Change) (Transaction, error) {
 		if after.Sealed, err = b.seal(t, c, after.State != t.State); err != nil {
 			return *t, err
 		}
-		after.Updated, after.Version = b.now, t.Version+len(kinds)
+		after.Version = t.Version + len(kinds)
 	}
 	switch before, now := t.State.Spends(), after.State.Spends(); {
 	case before && !now:

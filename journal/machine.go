@@ -30,6 +30,9 @@ type Change struct {
 	// forgets the answer before it.
 	Answer *Answer
 
+	// Disputed is what the provider said otherwise in the same breath, with the
+	// State Unknown: from then on only a person moves the transaction.
+	Disputed State
 	// Checked is set if the provider was asked.
 	Checked bool
 	// Attention is set if the transaction needs a person from now on.
@@ -59,6 +62,8 @@ func judge(t *Transaction, c *Change) verdict {
 		return ignored
 	case c.Cause == ByOperator:
 		return judgeOperator(t, c.State)
+	case t.Reversed != "" && !t.State.Final(): // what was not believed once must not decide later
+		return ignored
 	case c.State == t.State && t.ProviderID == "" && c.ProviderID != "":
 		return learns
 	case c.State == t.State:
@@ -109,8 +114,13 @@ func judgeOperator(t *Transaction, to State) verdict {
 		return refused
 	}
 	switch t.State {
-	case Created, Sent, Unsent:
+	case Created, Sent:
 		return refused
+	case Unsent:
+		if t.Reversed == "" {
+			return refused
+		}
+		return moves
 	case Unknown, Pending, Success, Failed, Refused:
 		if t.State == to && t.Reversed == "" && t.Attention.IsZero() {
 			return ignored
@@ -144,10 +154,14 @@ func apply(t Transaction, c *Change, now time.Time) (after Transaction, kinds []
 		kinds = append(kinds, Kind(after.State))
 	case contradicts:
 		after.Reversed = c.State
-		if after.Attention.IsZero() {
-			after.Attention = now
-		}
 		kinds = append(kinds, KindReversed)
+	}
+	if c.Disputed != "" && c.Disputed != after.State && after.Reversed == "" {
+		after.Reversed = c.Disputed
+		kinds = append(kinds, KindReversed)
+	}
+	if after.Reversed != "" && after.Attention.IsZero() {
+		after.Attention = now
 	}
 	if c.Attention && after.Attention.IsZero() {
 		after.Attention = now
@@ -155,6 +169,9 @@ func apply(t Transaction, c *Change, now time.Time) (after Transaction, kinds []
 	}
 	if c.Checked {
 		after.Checks++
+	}
+	if len(kinds) > 0 {
+		after.Updated = now
 	}
 	if c.Next != nil {
 		after.NextCheck = c.Next(after)

@@ -47,7 +47,7 @@ type Transaction struct {
 	Attempt    int       // counts how often it was begun, from 1; above 1 it was unsent before
 	ProviderID string    // "" until the provider gave one
 	Integrity  string    // what the header Nowpay-Gateway-Integrity said
-	Reversed   State     // what the provider said later, against a final state; "" if nothing
+	Reversed   State     // what the provider said against the state; "" if nothing
 	Attention  time.Time // since when it needs a person; zero if it does not
 
 	Created  time.Time
@@ -107,7 +107,7 @@ type Kind string
 
 // The kinds that are no states.
 const (
-	// KindReversed says that the provider contradicts a final state.
+	// KindReversed says that the provider contradicts the state.
 	KindReversed Kind = "reversed"
 	// KindAttention says that the transaction needs a person from now on.
 	KindAttention Kind = "attention"

@@ -211,6 +211,9 @@ func (l *life) say(t *rapid.T, cause journal.Cause) {
 		l.expire(f)
 	}
 	verdict := transitions[f.state][cause][said]
+	if cause == journal.ByOperator && f.state == journal.Unsent && f.reversed != "" && said < 3 {
+		verdict = 'M' // the provider knows of it: a person must be able to decide
+	}
 	if change.Attempt != 0 && change.Attempt != f.attempt {
 		verdict = '-'
 	}
