@@ -36,7 +36,9 @@ type TransactionView struct {
 	NeedsPerson bool        `json:"needs_person"`
 	Created     time.Time   `json:"created"`
 	Updated     time.Time   `json:"updated"`
-	Events      []EventView `json:"events"`
+	Events      []EventView `json:"events"` // the newest, at most 100
+	// EventsLeftOut is how many older ones there are.
+	EventsLeftOut int `json:"events_left_out,omitempty"`
 
 	// Asked is set in the answer to a revalidation, and says whether the
 	// provider was asked; if not, Detail says why.
@@ -65,6 +67,9 @@ const (
 	maxClaim = 4096
 	// maxRequestID is longer than any request ID, and bounds what the log repeats.
 	maxRequestID = 256
+	// maxEvents bounds the timeline that is shown: whoever repeats a request that
+	// cannot be sent makes it longer and longer.
+	maxEvents = 100
 )
 
 // Transactions answers a merchant about one of its own transactions:
@@ -198,7 +203,7 @@ func (g *Gateway) view(ctx context.Context, x *exchange, merchant *whitelist.Mer
 	if err != nil {
 		return unreadable(err)
 	}
-	events, err := g.Journal.Events(ctx, t.ID)
+	events, err := g.Journal.NewestEvents(ctx, t.ID, maxEvents)
 	if err != nil {
 		return unreadable(err)
 	}
@@ -213,6 +218,9 @@ func (g *Gateway) view(ctx context.Context, x *exchange, merchant *whitelist.Mer
 	}
 	if t.Amount > 0 {
 		view.Amount = t.Amount.String()
+	}
+	if len(events) > 0 {
+		view.EventsLeftOut = events[0].Seq - 1
 	}
 	for _, event := range events {
 		view.Events = append(view.Events, EventView{event.At.UTC(), event.Kind, event.Cause})
