@@ -65,7 +65,8 @@ const (
 	revalidatePath   = "/revalidate"
 	// maxClaim bounds the body of a revalidation.
 	maxClaim = 4096
-	// maxRequestID is longer than any request ID, and bounds what the log repeats.
+	// maxRequestID bounds a merchant's own request ID, in bytes: it is indexed, and
+	// logged.
 	maxRequestID = 256
 	// maxEvents bounds the timeline that is shown: whoever repeats a request that
 	// cannot be sent makes it longer and longer.
@@ -131,7 +132,7 @@ func parseTransactionTarget(r Request) (id string, revalidate bool, problem *Pro
 	rest, _ := strings.CutPrefix(r.Target, transactionsPath)
 	rest, revalidate = strings.CutSuffix(rest, revalidatePath)
 	id, err := url.PathUnescape(rest)
-	if err != nil || id == "" || len(id) > maxRequestID || strings.ContainsAny(rest, "/?") || strings.ContainsFunc(id, notPrintable) {
+	if err != nil || id == "" || !isRequestID(id) || strings.ContainsAny(rest, "/?") {
 		return "", false, &Problem{Code: NotFound, Detail: "write GET /transactions/<request id> or POST /transactions/<request id>/revalidate"}
 	}
 	allowed := []string{http.MethodGet, http.MethodHead}
@@ -142,6 +143,11 @@ func parseTransactionTarget(r Request) (id string, revalidate bool, problem *Pro
 		return "", false, &Problem{Code: MethodNotAllowed, Detail: "transactions are read with GET, and revalidated with POST", Allow: allowed[0]}
 	}
 	return id, revalidate, nil
+}
+
+// isRequestID reports whether a text may be a request ID.
+func isRequestID(text string) bool {
+	return len(text) <= maxRequestID && !strings.ContainsFunc(text, notPrintable)
 }
 
 // notPrintable is for what is in no id, and what a database may choke on.
