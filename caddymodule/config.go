@@ -306,7 +306,8 @@ type Merchant struct {
 	// What is put in front of the merchant's request IDs on the way to Nowpay and
 	// taken off on the way back, so that merchants of one account may use the same
 	// ones: 1 to 20 ASCII letters and digits. No prefix on one account may begin
-	// with another, in whatever letter case. Default: none.
+	// with another, in whatever letter case, and no request ID of another merchant
+	// on the account: those are refused. Default: none.
 	RequestIDPrefix string `json:"request_id_prefix,omitempty"`
 
 	// Removes `username` and `key` from what the merchant sends, for apps that

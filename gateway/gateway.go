@@ -5,9 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"maps"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
@@ -48,13 +46,12 @@ type Config struct {
 // Gateway carries out exchanges. It is safe for concurrent use.
 type Gateway struct {
 	Config
-	asking       *asking
-	accountNames []string
+	asking *asking
 }
 
 // New makes a gateway.
 func New(cfg Config) *Gateway {
-	return &Gateway{Config: cfg, asking: newAsking(cfg), accountNames: slices.Sorted(maps.Keys(cfg.Accounts))}
+	return &Gateway{Config: cfg, asking: newAsking(cfg)}
 }
 
 // Request is a merchant's request as it was received.

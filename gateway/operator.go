@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"unicode"
 
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
@@ -63,7 +62,7 @@ func (h *ByHand) check() error {
 		{"provider's id", h.ProviderID, maxID},
 		{"bank's reference", h.Reference, maxID},
 	} {
-		if len(text.value) > text.most || strings.ContainsFunc(text.value, func(r rune) bool { return !unicode.IsPrint(r) || r == unicode.ReplacementChar }) {
+		if len(text.value) > text.most || strings.ContainsFunc(text.value, notPrintable) {
 			return fmt.Errorf("%w: the %s must be one line of at most %d bytes of text", ErrByHand, text.name, text.most)
 		}
 	}

@@ -11,17 +11,21 @@ import (
 // of merchants that share an account cannot be the same.
 func (x *exchange) prefix() *Problem {
 	x.ownID = x.sent.RequestID
-	prefix := x.merchant.RequestIDPrefix
-	if prefix == "" || x.sent.RequestID == "" {
+	if x.ownID == "" {
 		return nil
 	}
 	name := x.operation.RequestID
-	x.body = x.body.WithText(name, prefix+x.ownID)
-	value, _ := x.body.Get(name)
-	if err := x.operation.CheckField(name, value); err != nil {
-		return invalidField(err)
+	if prefix := x.merchant.RequestIDPrefix; prefix != "" {
+		x.body = x.body.WithText(name, prefix+x.ownID)
+		value, _ := x.body.Get(name)
+		if err := x.operation.CheckField(name, value); err != nil {
+			return invalidField(err)
+		}
+		x.sent.RequestID = value.Text
 	}
-	x.sent.RequestID = value.Text
+	if !x.merchant.MayUse(x.sent.RequestID) {
+		return invalidField(&nowpay.FieldError{Field: name, Reason: "begins with characters that are reserved for another app; choose other request IDs"})
+	}
 	return nil
 }
 

@@ -13,7 +13,7 @@ const (
 	// reconcileInterval is the time between two looks for transactions that
 	// are due.
 	reconcileInterval = time.Second
-	// reconcileAtOnce is how many are worked on side by side.
+	// reconcileAtOnce is how many of an account are worked on side by side.
 	reconcileAtOnce = 4
 	// claimLimit is how many are taken at a time; others are left to other
 	// gateways.
@@ -22,11 +22,21 @@ const (
 
 // RunReconciliation settles transactions in the background until ctx ends:
 // those whose deadline has passed, those that are pending or unknown, and once a
-// day those that are final. Several gateways share the work. It returns when all
-// of it has ended.
+// day those that are final. Several gateways share the work. What holds up one
+// account, a long backlog or a provider that hangs, holds up no other. It returns
+// when all of it has ended.
 func (g *Gateway) RunReconciliation(ctx context.Context) {
+	var accounts sync.WaitGroup
+	for account := range g.Accounts {
+		accounts.Go(func() { g.reconcileAccount(ctx, account) })
+	}
+	accounts.Wait()
+}
+
+// reconcileAccount looks after one account until ctx ends.
+func (g *Gateway) reconcileAccount(ctx context.Context, account string) {
 	for {
-		busy := g.reconcileDue(ctx)
+		busy := g.reconcileDue(ctx, account)
 		wait := g.jitter(reconcileInterval)
 		if busy {
 			wait = 0
@@ -41,15 +51,21 @@ func (g *Gateway) RunReconciliation(ctx context.Context) {
 	}
 }
 
-// reconcileDue looks at transactions that are due, and reports whether there may
-// be more of them.
-func (g *Gateway) reconcileDue(ctx context.Context) (more bool) {
+// reconcileDue looks at transactions of an account that are due, and reports
+// whether there may be more of them.
+func (g *Gateway) reconcileDue(ctx context.Context, account string) (more bool) {
+	defer func() { // a bug ends neither the process nor the looking
+		if p := recover(); p != nil {
+			g.logPanic(ctx, p, "account", account)
+			more = false
+		}
+	}()
 	due, err := g.Journal.Claim(ctx, journal.Claim{
-		Accounts: g.accountNames, Limit: claimLimit, Lease: g.lease(), Next: g.next,
+		Accounts: []string{account}, Limit: claimLimit, Lease: g.lease(), Next: g.next,
 	})
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, journal.ErrUnavailable) { // which the journal says itself
-			g.Logger.ErrorContext(ctx, "taking transactions that are due", "error", err)
+			g.Logger.ErrorContext(ctx, "taking transactions that are due", "account", account, "error", err)
 		}
 		return false
 	}

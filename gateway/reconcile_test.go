@@ -161,12 +161,12 @@ func TestReconcileSchedule(t *testing.T) {
 		next := a.look(t).NextCheck
 		a.clock.set(next.Add(-time.Second))
 		calls := a.asked.Load()
-		a.reconcileDue(t.Context())
+		a.reconcileDue(t.Context(), "main")
 		if n := a.asked.Load(); n != calls {
 			t.Fatalf("asked too early")
 		}
 		a.clock.set(next)
-		a.reconcileDue(t.Context())
+		a.reconcileDue(t.Context(), "main")
 		if a.asked.Load() == calls {
 			continue // a person is called
 		}
@@ -188,7 +188,7 @@ func TestReconcileSchedule(t *testing.T) {
 	}
 	a.says("1")
 	a.clock.pass(2 * time.Hour)
-	a.reconcileDue(t.Context())
+	a.reconcileDue(t.Context(), "main")
 	if tx = a.look(t); tx.State != journal.Success || !tx.Attention.IsZero() {
 		t.Errorf("settled: %+v", tx)
 	}
@@ -207,16 +207,16 @@ func TestDailyCheck(t *testing.T) {
 			a.says(test.says)
 			morning := time.Date(2026, 11, 27, 0, 30, 0, 0, time.UTC) // 6:00 in India
 			a.clock.set(morning)
-			a.reconcileDue(t.Context())
+			a.reconcileDue(t.Context(), "main")
 			if n := a.asked.Load(); n != 0 {
 				t.Fatalf("asked %d times before the spread's middle", n)
 			}
 			for range 3 {
 				a.clock.pass(time.Hour + time.Second)
-				a.reconcileDue(t.Context())
+				a.reconcileDue(t.Context(), "main")
 			}
 			a.clock.pass(48 * time.Hour)
-			a.reconcileDue(t.Context())
+			a.reconcileDue(t.Context(), "main")
 			if n := a.asked.Load(); n != 1 {
 				t.Errorf("asked %d times, want once", n)
 			}
@@ -248,7 +248,7 @@ func TestDailyCheckFails(t *testing.T) {
 	received := a.received.Load()
 	a.clock.set(time.Date(2026, 11, 27, 0, 30, 0, 0, time.UTC))
 	for range 60 * 6 {
-		a.reconcileDue(t.Context())
+		a.reconcileDue(t.Context(), "main")
 		a.clock.pass(10 * time.Minute)
 	}
 	if n := a.received.Load() - received; n < 10 || n > 25 {
@@ -290,7 +290,7 @@ func TestSentOnAnotherDay(t *testing.T) {
 	a.answers(a.lost)
 	a.pay(t, "unknown")
 	a.clock.pass(time.Minute)
-	a.reconcileDue(t.Context())
+	a.reconcileDue(t.Context(), "main")
 	if last := a.last.Load(); last == nil || !strings.Contains(*last, `"fdate":"2026-11-27"`) {
 		t.Error("asked about another day")
 	}
@@ -308,13 +308,13 @@ func TestGivenUp(t *testing.T) {
 		t.Fatal(begun, err)
 	}
 	a.clock.pass(59 * time.Second)
-	a.reconcileDue(t.Context())
+	a.reconcileDue(t.Context(), "main")
 	if n := a.asked.Load(); n != 0 || a.look(t).State != journal.Sent {
 		t.Errorf("asked %d times before the deadline: %+v", n, a.look(t))
 	}
 	a.says("1")
 	a.clock.pass(2 * time.Second)
-	a.reconcileDue(t.Context())
+	a.reconcileDue(t.Context(), "main")
 	if want := "created by exchange, sent by exchange, unknown by deadline, success by reconciliation"; a.timeline(t) != want {
 		t.Errorf("timeline %s", a.timeline(t))
 	}
@@ -330,7 +330,7 @@ func TestReconcileSurvivesBugs(t *testing.T) {
 		panic("with " + testKey)
 	})}
 	a.clock.pass(time.Minute)
-	a.reconcileDue(t.Context())
+	a.reconcileDue(t.Context(), "main")
 	if log := a.log.String(); !strings.Contains(log, "this is a bug") || strings.Contains(log, testKey) {
 		t.Errorf("log %s", log)
 	}
@@ -339,9 +339,68 @@ func TestReconcileSurvivesBugs(t *testing.T) {
 	a.Accounts["main"] = sign
 	a.says("1")
 	a.clock.pass(time.Hour)
-	a.reconcileDue(t.Context())
+	a.reconcileDue(t.Context(), "main")
 	if tx := a.look(t); tx.State != journal.Success {
 		t.Errorf("%+v", tx)
+	}
+}
+
+// TestAccountsDoNotWait for each other: one whose provider hangs, with a backlog
+// that waits longer, does not hold up another.
+func TestAccountsDoNotWait(t *testing.T) {
+	a := newAsker(t, nowpay.RevalidatePending)
+	config := a.Config
+	config.Accounts = map[string]Account{"main": a.Accounts["main"], "other": a.Accounts["main"]}
+	a.Gateway = New(config)
+	sent := func(account string, i int) {
+		id := fmt.Sprintf("%s%d", account, i)
+		if _, err := a.Journal.Begin(t.Context(), journal.Intent{
+			ID: "01" + id, Account: account, RequestID: id, Merchant: "shop", Operation: "bank/payout", Amount: 150,
+			Canonical: []byte(id), Deadline: a.clock.time().Add(time.Minute), Next: a.next,
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range claimLimit + 1 {
+		sent("main", i)
+	}
+	a.clock.pass(time.Second)
+	sent("other", 1)
+	a.clock.pass(time.Hour)
+
+	end, asked := make(chan struct{}), make(chan struct{})
+	a.answers(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body) // a short one is none of other's
+		if !strings.Contains(string(body), `"other1"`) {
+			<-end
+			return
+		}
+		a.provide(w, r)
+		close(asked)
+	})
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); a.RunReconciliation(ctx) }()
+	select {
+	case <-asked:
+	case <-time.After(4 * time.Second): // less than a status call of main's may take
+		t.Error("the other account is not looked after")
+	}
+	stop()
+	close(end)
+	<-done
+}
+
+// TestLookingSurvivesBugs: nor does one before there is a transaction.
+func TestLookingSurvivesBugs(t *testing.T) {
+	a := newAsker(t, nowpay.RevalidatePending)
+	config := a.Config
+	config.Journal = nil
+	if New(config).reconcileDue(t.Context(), "main") {
+		t.Error("it would look again at once")
+	}
+	if log := a.log.String(); !strings.Contains(log, "this is a bug") {
+		t.Errorf("log %s", log)
 	}
 }
 

@@ -113,6 +113,10 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 	if err := x.operation.CheckFields(body); err != nil {
 		return invalidField(err)
 	}
+	x.sent = integrity.Sent{Operation: x.operation}
+	if problem := x.admitRequestID(); problem != nil {
+		return problem
+	}
 	if problem := g.admitAmount(x); problem != nil {
 		return problem
 	}
@@ -139,12 +143,24 @@ func steering(operation *nowpay.Operation, body *nowpay.Body) string {
 	return ""
 }
 
+// admitRequestID takes the request ID. One by which the transaction could not be
+// looked up is refused, and not logged.
+func (x *exchange) admitRequestID() *Problem {
+	id, ok := x.field(x.operation.RequestID)
+	if !ok {
+		return nil
+	}
+	if !isRequestID(id.Text) {
+		return invalidField(&nowpay.FieldError{
+			Field: x.operation.RequestID, Reason: fmt.Sprintf("must be at most %d bytes of printable characters", maxRequestID),
+		})
+	}
+	x.sent.RequestID, x.record.RequestID = id.Text, id.Text
+	return nil
+}
+
 // admitAmount applies the merchant's limit to what the operation will cost.
 func (g *Gateway) admitAmount(x *exchange) *Problem {
-	x.sent = integrity.Sent{Operation: x.operation}
-	if id, ok := x.field(x.operation.RequestID); ok {
-		x.sent.RequestID = id.Text
-	}
 	if value, ok := x.field(x.operation.Amount); ok {
 		amount, err := value.Amount()
 		if err != nil {
@@ -152,7 +168,7 @@ func (g *Gateway) admitAmount(x *exchange) *Problem {
 		}
 		x.sent.Amount = amount
 	}
-	x.record.RequestID, x.record.Amount = x.sent.RequestID, x.sent.Amount
+	x.record.Amount = x.sent.Amount
 	if !x.operation.MovesMoney {
 		return nil
 	}

@@ -36,7 +36,9 @@ type TransactionView struct {
 	NeedsPerson bool        `json:"needs_person"`
 	Created     time.Time   `json:"created"`
 	Updated     time.Time   `json:"updated"`
-	Events      []EventView `json:"events"`
+	Events      []EventView `json:"events"` // the newest, at most 100
+	// EventsLeftOut is how many older ones there are.
+	EventsLeftOut int `json:"events_left_out,omitempty"`
 
 	// Asked is set in the answer to a revalidation, and says whether the
 	// provider was asked; if not, Detail says why.
@@ -63,8 +65,12 @@ const (
 	revalidatePath   = "/revalidate"
 	// maxClaim bounds the body of a revalidation.
 	maxClaim = 4096
-	// maxRequestID is longer than any request ID, and bounds what the log repeats.
+	// maxRequestID bounds a merchant's own request ID, in bytes: it is indexed, and
+	// logged.
 	maxRequestID = 256
+	// maxEvents bounds the timeline that is shown: whoever repeats a request that
+	// cannot be sent makes it longer and longer.
+	maxEvents = 100
 )
 
 // Transactions answers a merchant about one of its own transactions:
@@ -126,7 +132,7 @@ func parseTransactionTarget(r Request) (id string, revalidate bool, problem *Pro
 	rest, _ := strings.CutPrefix(r.Target, transactionsPath)
 	rest, revalidate = strings.CutSuffix(rest, revalidatePath)
 	id, err := url.PathUnescape(rest)
-	if err != nil || id == "" || len(id) > maxRequestID || strings.ContainsAny(rest, "/?") || strings.ContainsFunc(id, notPrintable) {
+	if err != nil || id == "" || !isRequestID(id) || strings.ContainsAny(rest, "/?") {
 		return "", false, &Problem{Code: NotFound, Detail: "write GET /transactions/<request id> or POST /transactions/<request id>/revalidate"}
 	}
 	allowed := []string{http.MethodGet, http.MethodHead}
@@ -137,6 +143,11 @@ func parseTransactionTarget(r Request) (id string, revalidate bool, problem *Pro
 		return "", false, &Problem{Code: MethodNotAllowed, Detail: "transactions are read with GET, and revalidated with POST", Allow: allowed[0]}
 	}
 	return id, revalidate, nil
+}
+
+// isRequestID reports whether a text may be a request ID.
+func isRequestID(text string) bool {
+	return len(text) <= maxRequestID && !strings.ContainsFunc(text, notPrintable)
 }
 
 // notPrintable is for what is in no id, and what a database may choke on.
@@ -198,7 +209,7 @@ func (g *Gateway) view(ctx context.Context, x *exchange, merchant *whitelist.Mer
 	if err != nil {
 		return unreadable(err)
 	}
-	events, err := g.Journal.Events(ctx, t.ID)
+	events, err := g.Journal.NewestEvents(ctx, t.ID, maxEvents)
 	if err != nil {
 		return unreadable(err)
 	}
@@ -213,6 +224,9 @@ func (g *Gateway) view(ctx context.Context, x *exchange, merchant *whitelist.Mer
 	}
 	if t.Amount > 0 {
 		view.Amount = t.Amount.String()
+	}
+	if len(events) > 0 {
+		view.EventsLeftOut = events[0].Seq - 1
 	}
 	for _, event := range events {
 		view.Events = append(view.Events, EventView{event.At.UTC(), event.Kind, event.Cause})

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
@@ -104,6 +106,7 @@ func judge(sent Sent, body *nowpay.Body) (nowpay.Outcome, string, []Finding) {
 	op := sent.Operation
 	success := textOf(body, "success")
 	id := textUnlessBlank(body, op.ProviderID)
+	fit := isFit(id)
 	said := op.Scale.Read(success)
 	if said == nowpay.Failed && success == "0" && !created(op, body, id) {
 		said = nowpay.Refused
@@ -115,7 +118,7 @@ func judge(sent Sent, body *nowpay.Body) (nowpay.Outcome, string, []Finding) {
 		check{AmbiguousName, unambiguous(op, body)},
 		check{WrongSuccess, said != nowpay.Unknown},
 		check{WrongRequestID, sameRequestID(sent, body, named && (id != "" || said == nowpay.Success))},
-		check{WrongProviderID, op.ProviderID == "" || id != "" || !named && isEmpty(body, op.ProviderID)},
+		check{WrongProviderID, op.ProviderID == "" || id != "" && fit || !named && isEmpty(body, op.ProviderID)},
 		check{Contradiction, said != nowpay.Refused || op.ProviderID == "" || isBare(op, body)},
 		check{WrongAmount, sameAmount(sent, body)},
 		check{MissingField, said != nowpay.Success || isComplete(op, body)},
@@ -125,8 +128,8 @@ func judge(sent Sent, body *nowpay.Body) (nowpay.Outcome, string, []Finding) {
 		return said, id, nil
 	case slices.Equal(findings, []Finding{MissingField}):
 		return nowpay.Pending, id, findings
-	case slices.Contains(findings, WrongRequestID), slices.Contains(findings, AmbiguousName):
-		id = "" // perhaps of another's transaction
+	case !fit, slices.Contains(findings, WrongRequestID), slices.Contains(findings, AmbiguousName):
+		id = "" // none, or perhaps of another's transaction
 	}
 	return nowpay.Unknown, id, findings
 }
@@ -202,7 +205,17 @@ func isComplete(op *nowpay.Operation, body *nowpay.Body) bool {
 
 // isReference tells a bank's reference from zeros, "NA" and "null", which is
 // what an unset one reads like: there must be a digit.
-func isReference(text string) bool { return strings.ContainsAny(text, "123456789") }
+func isReference(text string) bool { return isFit(text) && strings.ContainsAny(text, "123456789") }
+
+// maxID is how long an id or a reference may be, in bytes.
+const maxID = 100
+
+// isFit reports whether a text may be taken for an id or a reference, which are
+// stored, indexed, logged and sent again.
+func isFit(text string) bool {
+	unfit := func(r rune) bool { return r == utf8.RuneError || !unicode.IsPrint(r) }
+	return len(text) <= maxID && !strings.ContainsFunc(text, unfit)
+}
 
 // isBare reports whether nothing in the answer speaks of a transaction: no bank
 // reference, and no id of Nowpay's, however deep.

@@ -91,6 +91,7 @@ func TestScales(t *testing.T) {
 func TestEchoes(t *testing.T) {
 	t.Parallel()
 	const absent = ""
+	long := strings.Repeat("9", 100)
 	ok := map[string]string{"ourrequestid": `"o1"`, "yourrequestid": `"1001"`, "amount": `"1.50"`, "rrn": `"77"`}
 	tests := []struct {
 		field, value string
@@ -127,6 +128,17 @@ func TestEchoes(t *testing.T) {
 		{field: "ourrequestid", value: `false`, success: "2", want: nowpay.Unknown, finding: integrity.WrongProviderID},
 		{field: "ourrequestid", value: absent, success: "2", want: nowpay.Pending},
 
+		{field: "ourrequestid", value: `"` + long + `"`, want: nowpay.Success},
+		{field: "ourrequestid", value: `"` + long + `9"`, want: nowpay.Unknown, finding: integrity.WrongProviderID},
+		{field: "ourrequestid", value: `"` + long + `9"`, success: "0", want: nowpay.Unknown, finding: integrity.WrongProviderID},
+		{field: "ourrequestid", value: `"` + long + `9"`, success: "2", want: nowpay.Unknown, finding: integrity.WrongProviderID},
+		{field: "ourrequestid", value: `1` + long, want: nowpay.Unknown, finding: integrity.WrongProviderID},
+		{field: "ourrequestid", value: `"o\u0000"`, want: nowpay.Unknown, finding: integrity.WrongProviderID},
+		{field: "ourrequestid", value: `"o\u0000"`, success: "0", want: nowpay.Unknown, finding: integrity.WrongProviderID},
+		{field: "ourrequestid", value: `"o\n1"`, want: nowpay.Unknown, finding: integrity.WrongProviderID},
+		{field: "ourrequestid", value: `"o\u202e1"`, want: nowpay.Unknown, finding: integrity.WrongProviderID},
+		{field: "ourrequestid", value: `"o\ufffd1"`, want: nowpay.Unknown, finding: integrity.WrongProviderID},
+
 		{field: "amount", value: `"1.5"`, want: nowpay.Success},
 		{field: "amount", value: `1.5`, want: nowpay.Success},
 		{field: "amount", value: `1.50`, want: nowpay.Success},
@@ -149,6 +161,9 @@ func TestEchoes(t *testing.T) {
 		{field: "rrn", value: `"000000000000"`, want: nowpay.Pending, finding: integrity.MissingField},
 		{field: "rrn", value: `"NA"`, want: nowpay.Pending, finding: integrity.MissingField},
 		{field: "rrn", value: `"null"`, want: nowpay.Pending, finding: integrity.MissingField},
+		{field: "rrn", value: `"` + long + `"`, want: nowpay.Success},
+		{field: "rrn", value: `"` + long + `9"`, want: nowpay.Pending, finding: integrity.MissingField},
+		{field: "rrn", value: `"77\u0000"`, want: nowpay.Pending, finding: integrity.MissingField},
 		{field: "rrn", value: absent, success: "0", want: nowpay.Failed},
 		{field: "rrn", value: absent, success: "2", want: nowpay.Pending},
 		{field: "RRN", value: `"77"`, want: nowpay.Unknown, finding: integrity.AmbiguousName},
@@ -184,6 +199,9 @@ func TestEchoes(t *testing.T) {
 		}
 		if !slices.Equal(got.Findings, findings) {
 			t.Errorf("%s: findings = %q, want %q", body, got.Findings, findings)
+		}
+		if tt.finding == integrity.WrongProviderID && got.ProviderID != "" {
+			t.Errorf("%s: provider ID %q", body, got.ProviderID)
 		}
 		if passed := got.Body != nil; passed != (len(findings) == 0) {
 			t.Errorf("%s: body passed on: %v", body, passed)

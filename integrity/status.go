@@ -28,8 +28,8 @@ type StatusVerdict struct {
 	// findings Nowpay says that it knows no such transaction, or no id was
 	// known to tell it by: that is never "failed".
 	Found bool
-	// ProviderID and Reference are Nowpay's id and the bank's reference. Each
-	// is empty if the answer has none or if it is not certain to be free of the
+	// ProviderID and Reference are Nowpay's id and the bank's reference, each at
+	// most 100 bytes of printable text. Each is empty if the answer has none or if it is not certain to be free of the
 	// key; both are if the outcome is Unknown.
 	ProviderID, Reference string
 	// Findings are all that is wrong with the answer, each once. With one other
@@ -224,9 +224,12 @@ func (a *Asked) readState(body, row *nowpay.Body) StatusVerdict {
 		ProviderID: textUnlessBlank(row, q.ProviderID),
 		Reference:  textUnlessBlank(row, q.Reference),
 	}
+	if !isFit(v.Reference) {
+		v.Reference = ""
+	}
 	needsReference := q.Reference != "" && len(a.Operation.SuccessNeeds) > 0
 	v.Findings = collect(
-		check{WrongProviderID, q.ProviderID == "" || v.ProviderID != "" && a.isProviderID(v.ProviderID)},
+		check{WrongProviderID, q.ProviderID == "" || v.ProviderID != "" && isFit(v.ProviderID) && a.isProviderID(v.ProviderID)},
 		check{WrongState, told},
 		check{Contradiction, q.Rows != "" || !told || says == outcome},
 		check{MissingField, outcome != nowpay.Success || !needsReference || isReference(v.Reference)},

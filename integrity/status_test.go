@@ -139,11 +139,17 @@ func TestStatusRows(t *testing.T) {
 		"no JSON":                    {`<br>`, not(integrity.Malformed)},
 		"nothing at all":             {``, not(integrity.Malformed)},
 		"nested too deeply":          {data(paid[:len(paid)-1] + `,"x":` + strings.Repeat("[", 40) + strings.Repeat("]", 40) + `}`), not(integrity.Malformed)},
+		"a reference too long":       {data(row(ours, "1001", "1.50", "1", strings.Repeat("7", 101))), wantStatus{nowpay.Pending, true, []integrity.Finding{integrity.MissingField}}},
+		"a reference with a NUL":     {strings.Replace(data(paid), `"77"`, `"77\u0000"`, 1), wantStatus{nowpay.Pending, true, []integrity.Finding{integrity.MissingField}}},
+		"failed, unfit reference":    {data(row(ours, "1001", "1.50", "0", strings.Repeat("7", 101))), is(nowpay.Failed)},
 		"amount and state are wrong": {data(row(ours, "1001", "2", "9", "")), doubt(integrity.WrongAmount, integrity.WrongState)},
 	}
 	for name, tt := range tests {
 		got := integrity.CheckStatus(asked("bank/payout"), jsonAnswer(tt.body), canaryKey())
 		checkVerdict(t, name, got, tt.want)
+		if len(got.Reference) > 100 {
+			t.Errorf("%s: reference %s", name, got.Reference)
+		}
 		if got.Outcome == nowpay.Success && (got.ProviderID != ours || got.Reference != "77") {
 			t.Errorf("%s: ids %q and %q", name, got.ProviderID, got.Reference)
 		}
@@ -368,5 +374,20 @@ func checkStatusFinal(t *testing.T, a integrity.Asked, ans integrity.Answer, got
 	if k.RequestID != "" && fmt.Sprint(own[0]["yourrequestid"]) != k.RequestID ||
 		k.ProviderID != "" && fmt.Sprint(own[0]["ourrequestid"]) != k.ProviderID {
 		t.Errorf("%s of %v, asked was about %+v", got.Outcome, own[0], k)
+	}
+}
+
+// TestStatusUnfitID: an id that a query tells first is stored, so it must be fit
+// for that.
+func TestStatusUnfitID(t *testing.T) {
+	t.Parallel()
+	question := asked("bank/payout")
+	question.Known.ProviderID = ""
+	for id, want := range map[string]wantStatus{
+		ours: is(nowpay.Success), strings.Repeat("9", 100): is(nowpay.Success),
+		strings.Repeat("9", 101): not(integrity.WrongProviderID), `o\u0000`: not(integrity.WrongProviderID), `o\u2028`: not(integrity.WrongProviderID),
+	} {
+		body := `{"success":"1","data":[{"ourrequestid":"` + id + `","yourrequestid":"1001","amount":"1.50","status":"1","rrn":"77"}]}`
+		checkVerdict(t, id, integrity.CheckStatus(question, jsonAnswer(body), canaryKey()), want)
 	}
 }

@@ -33,7 +33,7 @@ type Verdict struct {
 	// the constants are declared. Empty: every check passed.
 	Findings []Finding
 	// ProviderID is Nowpay's id of the transaction, also if the outcome is
-	// Unknown. It is empty if the answer has none, may be about another
+	// Unknown: at most 100 bytes of printable text. It is empty if the answer has none, may be about another
 	// request, or if the id is not certain to be free of the key.
 	ProviderID string
 	// Header holds the headers that may be passed on together with Body. It is
@@ -75,7 +75,8 @@ const (
 	WrongSuccess Finding = "success-value"
 	// WrongRequestID is not that of the request, or missing where it has to be.
 	WrongRequestID Finding = "request-id"
-	// WrongProviderID is no id, or missing where it has to be.
+	// WrongProviderID is no id, being over 100 bytes or not printable for example,
+	// or missing where it has to be.
 	WrongProviderID Finding = "provider-id"
 	// Contradiction means that an answer which refuses speaks of a transaction
 	// all the same: it has a bank reference, or Nowpay's id in another place. Or

@@ -351,6 +351,11 @@ func (j *Journal) Events(ctx context.Context, id string) ([]Event, error) {
 	return j.options.Store.Events(ctx, id)
 }
 
+// NewestEvents are the last events of a transaction, at most limit, in order.
+func (j *Journal) NewestEvents(ctx context.Context, id string, limit int) ([]Event, error) {
+	return j.options.Store.NewestEvents(ctx, id, limit)
+}
+
 // Stats counts what is not settled.
 func (j *Journal) Stats(ctx context.Context) (Stats, error) { return j.options.Store.Stats(ctx) }
 

@@ -99,6 +99,8 @@ type Reader interface {
 
 	// Events are those of a transaction, in order.
 	Events(ctx context.Context, transaction string) ([]Event, error)
+	// NewestEvents are the last ones of Events, at most limit.
+	NewestEvents(ctx context.Context, transaction string, limit int) ([]Event, error)
 
 	// AllEvents yields the events of a chain, in order.
 	AllEvents(ctx context.Context, chain int64) iter.Seq2[Event, error]

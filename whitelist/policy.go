@@ -63,6 +63,10 @@ type Merchant struct {
 	// StripCredentials tells the gateway to cut username and key out of the
 	// merchant's requests rather than to refuse them. It decides nothing here.
 	StripCredentials bool
+
+	// reserved are the prefixes of the other merchants on the account, in lower
+	// case. The policy fills them in.
+	reserved []string
 }
 
 // Policy is the rules of all merchants. It is immutable and safe for
@@ -106,8 +110,18 @@ func (m *Merchant) LimitsAmount() bool {
 	return m.MaxAmount > 0 || m.DailyAmount > 0
 }
 
+// MayUse reports whether the merchant may use a request ID, given as it is sent
+// to the provider: not if it begins with the prefix of another merchant on the
+// account, in whatever letter case, as the other may be about to use it.
+func (m *Merchant) MayUse(requestID string) bool {
+	return !slices.ContainsFunc(m.reserved, func(prefix string) bool {
+		return len(requestID) >= len(prefix) && lowerASCII(requestID[:len(prefix)]) == prefix
+	})
+}
+
 func (m *Merchant) clone() *Merchant {
 	c := *m
+	c.reserved = nil
 	c.Tokens = slices.Clone(m.Tokens)
 	c.Certificates = slices.Clone(m.Certificates)
 	c.Users = slices.Clone(m.Users)
@@ -188,6 +202,7 @@ func (p *Policy) add(m *Merchant) error {
 				"give them prefixes of which none begins with the other", m.Name, m.RequestIDPrefix, other.Name, other.RequestIDPrefix)
 		}
 	}
+	p.reserve(m)
 	owner := len(p.merchants)
 	p.merchants = append(p.merchants, m)
 	for _, sum := range m.Tokens {
@@ -215,6 +230,22 @@ func (p *Policy) add(m *Merchant) error {
 		p.users[id] = m
 	}
 	return nil
+}
+
+// reserve keeps the prefixes of a new merchant and of the others on its account
+// for each of them.
+func (p *Policy) reserve(m *Merchant) {
+	for _, other := range p.merchants {
+		if other.Account != m.Account {
+			continue
+		}
+		if other.RequestIDPrefix != "" {
+			m.reserved = append(m.reserved, lowerASCII(other.RequestIDPrefix))
+		}
+		if m.RequestIDPrefix != "" {
+			other.reserved = append(other.reserved, lowerASCII(m.RequestIDPrefix))
+		}
+	}
 }
 
 // collide reports whether two prefixes could make the same request ID out of

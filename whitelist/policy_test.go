@@ -291,6 +291,38 @@ func TestNewPolicyRefusesCertificateRules(t *testing.T) {
 	}
 }
 
+// TestMayUse: an id that begins with the prefix of another is the other's.
+func TestMayUse(t *testing.T) {
+	merchant := func(name, account, prefix string) whitelist.Merchant {
+		return shop(t, func(m *whitelist.Merchant) {
+			m.Name, m.Account, m.RequestIDPrefix, m.Tokens = name, account, prefix, [][32]byte{whitelist.HashToken(name)}
+		})
+	}
+	p := policy(t, merchant("first", "main", ""), merchant("shop", "main", "Shop"), merchant("kiosk", "main", "77"),
+		merchant("last", "main", ""), merchant("elsewhere", "other", ""))
+	for _, test := range []struct{ id, may string }{
+		{"1001", "first shop kiosk last elsewhere"},
+		{"", "first shop kiosk last elsewhere"},
+		{"Shop1001", "shop elsewhere"},
+		{"sHOP1001", "shop elsewhere"},
+		{"Shop", "shop elsewhere"},
+		{"Sho", "first shop kiosk last elsewhere"},
+		{"1Shop", "first shop kiosk last elsewhere"},
+		{"771001", "kiosk elsewhere"},
+		{"7é7", "first shop kiosk last elsewhere"},
+	} {
+		var may []string
+		for _, m := range p.Merchants() {
+			if m.MayUse(test.id) {
+				may = append(may, m.Name)
+			}
+		}
+		if got := strings.Join(may, " "); got != test.may {
+			t.Errorf("%q may be used by %s, want %s", test.id, got, test.may)
+		}
+	}
+}
+
 // A policy does not change with what it was made of.
 func TestPolicyIsACopy(t *testing.T) {
 	full := func(m *whitelist.Merchant) {

@@ -208,13 +208,14 @@ func testClosed(t *testing.T, store journal.Store) {
 	_, byID := store.ByID(ctx, rows[0].ID)
 	_, byRequest := store.ByRequest(ctx, keyOf(rows[0]))
 	_, events := store.Events(ctx, rows[0].ID)
+	_, newest := store.NewestEvents(ctx, rows[0].ID, 1)
 	_, keys := store.Keys(ctx)
 	_, chains := store.Chains(ctx)
 	_, chain := store.Chain(ctx, 1)
 	_, stats := store.Stats(ctx)
 	_, spent := store.Spent(ctx, merchant, today)
 	for what, err := range map[string]error{
-		"ByID": byID, "ByRequest": byRequest, "Events": events, "Keys": keys,
+		"ByID": byID, "ByRequest": byRequest, "Events": events, "NewestEvents": newest, "Keys": keys,
 		"Chains": chains, "Chain": chain, "Stats": stats, "Spent": spent,
 		"List":       onlyError(t, store.List(ctx, journal.Filter{})),
 		"AllEvents":  onlyError(t, store.AllEvents(ctx, 1)),

@@ -66,6 +66,13 @@ func testEvents(t *testing.T, store journal.Store) {
 			t.Fatal(err)
 		}
 		check(t, "Events", got, []journal.Event{first[i], second[i]})
+		for limit, want := range map[int][]journal.Event{1: {second[i]}, 2: got, 3: got} {
+			newest, err := store.NewestEvents(t.Context(), row.ID, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			check(t, "NewestEvents", newest, want)
+		}
 	}
 }
 

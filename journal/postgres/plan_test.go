@@ -69,6 +69,8 @@ func askAll(t *testing.T, s *Store, row journal.Transaction) {
 		check(t, "ByRequest", err)
 		_, err = s.Events(ctx, row.ID)
 		check(t, "Events", err)
+		_, err = s.NewestEvents(ctx, row.ID, 100)
+		check(t, "NewestEvents", err)
 		_, err = s.Stats(ctx)
 		check(t, "Stats", err)
 		_, err = s.Spent(ctx, row.Merchant, 20260102)

@@ -156,6 +156,14 @@ func (r reader) Events(ctx context.Context, transaction string) ([]journal.Event
 		transaction)
 }
 
+// NewestEvents implements [journal.Reader].
+func (r reader) NewestEvents(ctx context.Context, transaction string, limit int) ([]journal.Event, error) {
+	events, err := all(ctx, r, scanEvent, `SELECT `+eventColumns+` FROM events WHERE transaction_id = $1
+		ORDER BY seq DESC LIMIT $2`, transaction, limit)
+	slices.Reverse(events)
+	return events, err
+}
+
 // AllEvents implements [journal.Reader].
 func (r reader) AllEvents(ctx context.Context, chain int64) iter.Seq2[journal.Event, error] {
 	return pages(func(last *journal.Event, _ int) ([]journal.Event, error) {

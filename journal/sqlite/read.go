@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"iter"
+	"slices"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
@@ -91,6 +92,13 @@ func (r reader) ByRequest(ctx context.Context, key journal.RequestKey) (journal.
 func (r reader) Events(ctx context.Context, transaction string) ([]journal.Event, error) {
 	return read(ctx, r, scanEvent, "SELECT "+eventColumns+
 		" FROM events WHERE transaction_id = ? ORDER BY seq", transaction)
+}
+
+func (r reader) NewestEvents(ctx context.Context, transaction string, limit int) ([]journal.Event, error) {
+	events, err := read(ctx, r, scanEvent, "SELECT "+eventColumns+
+		" FROM events WHERE transaction_id = ? ORDER BY seq DESC LIMIT ?", transaction, limit)
+	slices.Reverse(events)
+	return events, err
 }
 
 func (r reader) AllEvents(ctx context.Context, chain int64) iter.Seq2[journal.Event, error] {
