@@ -61,7 +61,7 @@ func (g *Gateway) reconcileDue(ctx context.Context, account string) (more bool) 
 		}
 	}()
 	due, err := g.Journal.Claim(ctx, journal.Claim{
-		Accounts: []string{account}, Limit: claimLimit, Lease: g.lease(), Next: g.next,
+		Accounts: []string{account}, Limit: g.claimSize(), Lease: g.lease(), Next: g.next,
 	})
 	if err != nil {
 		if ctx.Err() == nil && !errors.Is(err, journal.ErrUnavailable) { // which the journal says itself
@@ -82,15 +82,23 @@ func (g *Gateway) reconcileDue(ctx context.Context, account string) (more bool) 
 		})
 	}
 	working.Wait()
-	return len(due) == claimLimit && ctx.Err() == nil
+	return len(due) == g.claimSize() && ctx.Err() == nil
+}
+
+// claimSize is how many transactions are taken at a time: no more than can be
+// asked about within a minute or so, or they would be kept from other gateways,
+// and what is due meanwhile would not be looked at.
+func (g *Gateway) claimSize() int {
+	perMinute := float64(g.Reconcile.StatusRate.Requests) * float64(time.Minute) / float64(g.Reconcile.StatusRate.Per)
+	return int(min(claimLimit, max(1, perMinute)))
 }
 
 // lease is how long transactions that were taken are nobody else's: as long as
 // asking about all of them may take, with the waiting for their turns.
 func (g *Gateway) lease() time.Duration {
-	r := g.Reconcile.StatusRate
-	turns := claimLimit * r.Per / time.Duration(r.Requests)
-	return 2*(claimLimit/reconcileAtOnce*g.Reconcile.StatusTimeout+turns) + time.Minute
+	r, n := g.Reconcile.StatusRate, time.Duration(g.claimSize())
+	turns := n * r.Per / time.Duration(r.Requests)
+	return 2*(n*g.Reconcile.StatusTimeout/reconcileAtOnce+turns) + time.Minute
 }
 
 // reconcile asks about one transaction, if that is possible, and shows it to a
@@ -116,13 +124,14 @@ func (g *Gateway) reconcile(ctx context.Context, t journal.Transaction) {
 	if ctx.Err() != nil {
 		return // the lease ends, and somebody else goes on
 	}
-	change := journal.Change{Cause: cause, Next: next, Checked: err != nil && !errors.Is(err, ErrAskedOften)}
+	change := journal.Change{Cause: cause, From: t.State, Attempt: t.Attempt, Next: next, Checked: err != nil && !errors.Is(err, ErrAskedOften)}
 	change.Attention = !t.State.Final() && t.Attention.IsZero() && !g.Now().Before(t.Created.Add(g.Reconcile.PersonAfter))
 	if asked && !change.Attention {
 		return
 	}
 	after, err := g.Journal.Change(ctx, t.ID, change)
 	switch {
+	case errors.Is(err, journal.ErrTransition): // something else was quicker, and has planned it
 	case err != nil:
 		g.Logger.WarnContext(ctx, "planning the next look at a transaction; it is looked at again when its lease ends", "transaction", t.ID, "error", err)
 	case change.Attention && !after.Attention.IsZero():
