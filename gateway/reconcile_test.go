@@ -410,7 +410,7 @@ func TestStopInTheMiddle(t *testing.T) {
 	a := newAsker(t, nowpay.RevalidatePending)
 	a.Reconcile.StatusTimeout = time.Hour
 	config := a.Config
-	config.Reconcile.StatusRate = whitelist.Rate{Requests: 1, Per: time.Hour, Burst: 2}
+	config.Reconcile.StatusRate = whitelist.Rate{Requests: 3, Per: time.Minute, Burst: 2} // a third waits for its turn
 	a.Gateway = New(config)
 	a.answers(a.lost)
 	for i := range 10 {
