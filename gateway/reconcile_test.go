@@ -482,3 +482,24 @@ func TestCrowdedConfirmations(t *testing.T) {
 		t.Errorf("%v %s", answer.Header, answer.Body)
 	}
 }
+
+// TestClaimSize: no more is taken at a time than can be asked about soon.
+func TestClaimSize(t *testing.T) {
+	for _, test := range []struct {
+		rate  whitelist.Rate
+		want  int
+		lease time.Duration
+	}{
+		{whitelist.Rate{Requests: 5, Per: time.Second, Burst: 10}, claimLimit, 5 * time.Minute},
+		{whitelist.Rate{Requests: 3, Per: time.Minute, Burst: 1}, 3, 5 * time.Minute},
+		{whitelist.Rate{Requests: 1, Per: time.Hour, Burst: 1}, 1, 3 * time.Hour},
+	} {
+		g := &Gateway{Config: Config{Reconcile: Reconcile{StatusRate: test.rate, StatusTimeout: 15 * time.Second}}}
+		if got := g.claimSize(); got != test.want {
+			t.Errorf("%+v: claimSize = %d, want %d", test.rate, got, test.want)
+		}
+		if got := g.lease(); got > test.lease {
+			t.Errorf("%+v: lease = %v, want at most %v", test.rate, got, test.lease)
+		}
+	}
+}
