@@ -76,7 +76,7 @@ func BenchmarkInsertInto(b *testing.B) {
 	if os.Getenv("JOURNAL_BENCHMARK_LARGE") != "" {
 		size = 1e7
 	}
-	small, large := filled(b, 1e4), filled(b, size)
+	small, large := withRows(b, 1e4), withRows(b, size)
 	took := make(map[*ledger]time.Duration)
 	for b.Loop() {
 		for _, l := range []*ledger{small, large} {
@@ -91,8 +91,8 @@ func BenchmarkInsertInto(b *testing.B) {
 	b.ReportMetric(float64(took[large].Microseconds())/float64(b.N*group), "µs/insert")
 }
 
-// filled is a journal that has rows already.
-func filled(b *testing.B, size int) *ledger {
+// withRows is a journal that has rows already.
+func withRows(b *testing.B, size int) *ledger {
 	l := ledgerForBenchmark(b)
 	for l.rows < size {
 		if err := l.add(b.Context(), 1000); err != nil {
