@@ -54,6 +54,18 @@ func (t *Transaction) digest() []byte {
 	return e.Sum(nil)
 }
 
+// identity is a digest of what of a row never changes: whose payment of what it
+// is. The content is bound to it, so that no row can be given another's answer.
+func (t *Transaction) identity() []byte {
+	e := encoder{sha256.New()}
+	for _, s := range []string{t.ID, t.Account, t.RequestID, t.Merchant, t.Operation} {
+		e.text(s)
+	}
+	e.number(int64(t.Amount))
+	e.bytes(t.Fingerprint)
+	return e.Sum(nil)
+}
+
 // mac is what the event's MAC must be, behind the MAC before it.
 func (k *dataKey) mac(before []byte, v *Event) []byte {
 	e := encoder{hmac.New(sha256.New, k.chain)}

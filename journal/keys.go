@@ -263,14 +263,14 @@ func (k *dataKey) sum(operation string, canonical []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// seal encrypts a content for the transaction of this ID, and no other.
-func (k *dataKey) seal(id string, content Content) ([]byte, error) {
+// seal encrypts a content for this transaction, and no other.
+func (k *dataKey) seal(t *Transaction, content Content) ([]byte, error) {
 	text, err := json.Marshal(content)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the content of transaction %s: %w", id, err)
+		return nil, fmt.Errorf("encoding the content of transaction %s: %w", t.ID, err)
 	}
 	defer clear(text)
-	return k.aead.Seal(nil, nil, text, []byte(id)), nil //nolint:gosec // G407: it chooses the nonce itself
+	return k.aead.Seal(nil, nil, text, t.identity()), nil //nolint:gosec // G407: it chooses the nonce itself
 }
 
 // open decrypts a content. Nothing sealed is an empty content.
@@ -279,7 +279,7 @@ func (k *dataKey) open(t *Transaction) (Content, error) {
 	if len(t.Sealed) == 0 {
 		return content, nil
 	}
-	text, err := k.aead.Open(nil, nil, t.Sealed, []byte(t.ID))
+	text, err := k.aead.Open(nil, nil, t.Sealed, t.identity())
 	if err != nil {
 		return content, fmt.Errorf("%w: the content of transaction %s cannot be decrypted", ErrKey, t.ID)
 	}

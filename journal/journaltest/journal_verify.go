@@ -133,11 +133,8 @@ func testTampered(t *testing.T, w *world) {
 	w.live(t)
 	g := w.start(t, "gateway")
 	g.checkHonest(t)
-	for table := range columns {
-		if _, err := w.SQL.ExecContext(t.Context(), fmt.Sprintf("CREATE TABLE copied_%s AS SELECT * FROM %s", table, table)); err != nil {
-			t.Fatal(err)
-		}
-	}
+	tables := []string{"transactions", "events", "chains", "data_keys", "spending"}
+	w.copyTables(t, tables...)
 	for _, deed := range deeds() {
 		w.exec(t, strings.Split(deed, ";")...)
 		report, err := g.Verify(t.Context())
@@ -146,13 +143,7 @@ func testTampered(t *testing.T, w *world) {
 		} else if len(report.Problems) == 0 {
 			t.Errorf("%s: not noticed", deed)
 		}
-		for table := range columns {
-			for _, undo := range []string{"DELETE FROM %[1]s", "INSERT INTO %[1]s SELECT * FROM copied_%[1]s"} {
-				if _, err := w.SQL.ExecContext(t.Context(), fmt.Sprintf(undo, table)); err != nil {
-					t.Fatal(err)
-				}
-			}
-		}
+		w.putBack(t, tables...)
 	}
 	g.checkHonest(t)
 }
@@ -161,13 +152,11 @@ func testTampered(t *testing.T, w *world) {
 func testTurnedBack(t *testing.T, w *world) {
 	g := w.start(t, "gateway")
 	w.settled(t, g, "R1", journal.Unsent)
-	if _, err := w.SQL.ExecContext(t.Context(), "CREATE TABLE copied AS SELECT * FROM transactions"); err != nil {
-		t.Fatal(err)
-	}
+	w.copyTables(t, "transactions")
 	row := g.begin(t, w.intent("R1"))
 	g.settle(t, row.ID, w.settlement(row, journal.Success))
 	g.checkHonest(t)
-	w.exec(t, "DELETE FROM transactions", "INSERT INTO transactions SELECT * FROM copied")
+	w.putBack(t, "transactions")
 	report, err := g.Verify(t.Context())
 	if err != nil || len(report.Problems) != 1 {
 		t.Errorf("Verify() = %q, %v; want one problem", report.Problems, err)
