@@ -103,6 +103,9 @@ type Reader interface {
 	// AllEvents yields the events of a chain, in order.
 	AllEvents(ctx context.Context, chain int64) iter.Seq2[Event, error]
 
+	// CountEvents counts all events, of whatever chain.
+	CountEvents(ctx context.Context) (int, error)
+
 	// LastEvents yields each transaction with its newest event, by ascending ID.
 	// Orphans yields the IDs that events name and no transaction has.
 	LastEvents(ctx context.Context) iter.Seq2[LastEvent, error]
@@ -119,6 +122,9 @@ type Reader interface {
 
 	// Spent is what a merchant spends on a day, without locking anything.
 	Spent(ctx context.Context, merchant string, day int) (Spending, error)
+
+	// Spending yields what all merchants spend on all days, in any order.
+	Spending(ctx context.Context) iter.Seq2[Spending, error]
 }
 
 // Filter selects transactions. Zero fields select all.

@@ -138,6 +138,7 @@ type Chain struct {
 	Gateway string
 	Started time.Time
 	KeyID   int64  // the data key of its MACs
+	Heads   string // JSON of the heads that chains had when it was opened, as far as no chain before it has them
 	Opening []byte // MAC over the opening of the chain before it and the above
 	Number  int64  // of the last event; 0: none yet
 	MAC     []byte // of the last event; the opening if there is none yet
