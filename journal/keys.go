@@ -214,6 +214,16 @@ func (r *keyring) unwrap(wrapped DataKey) (key []byte, newest bool, err error) {
 	return nil, false, fmt.Errorf("%w: data key %d was encrypted with a key that is not in it; put that key back, in a line of its own, or copy the key file of another gateway of this journal", ErrKey, wrapped.ID)
 }
 
+// load makes of a data key that is stored one that can be used.
+func (r *keyring) load(wrapped DataKey) (*dataKey, error) {
+	text, _, err := r.unwrap(wrapped)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	return newDataKey(wrapped.ID, text)
+}
+
 func dataKeyName(id int64) []byte {
 	return strconv.AppendInt([]byte("nowpay journal data key "), id, 10)
 }
