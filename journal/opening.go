@@ -22,6 +22,9 @@ func (j *Journal) openKeys(ctx context.Context) error {
 		if err := j.isNew(ctx); err != nil {
 			return err
 		}
+		if j.absent != nil { // tables, and nothing in them
+			return j.absent
+		}
 		if err := makeKeyFile(j.options.KeyFile); err != nil {
 			return fmt.Errorf("%w: %w", ErrKey, err)
 		}

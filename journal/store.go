@@ -13,13 +13,17 @@ import (
 var ErrRetry = errors.New("the database asks to try again")
 
 // Store is a database with the tables of a journal. It keeps rows and knows no
-// rules. All its methods but Open and Close are safe for concurrent use, and so
+// rules. All its methods but Exists, Open and Close are safe for concurrent use, and so
 // are they while Write runs, which the journal calls from one goroutine.
 //
 // Errors that come from the database not being there, or not being able to
 // write, wrap [ErrUnavailable].
 type Store interface {
 	Reader
+
+	// Exists reports whether there is a journal, and makes nothing. It may be
+	// called before Open.
+	Exists(ctx context.Context) (bool, error)
 
 	// Open makes the database ready: takes ownership where there is any,
 	// connects, and brings the tables to the newest version, under a lock. It

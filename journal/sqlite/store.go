@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -37,6 +39,18 @@ func New(path string) *Store {
 	s := &Store{path: path}
 	s.reader = reader{query: s.query}
 	return s
+}
+
+// Exists reports whether the file is there, and not empty.
+func (s *Store) Exists(context.Context) (bool, error) {
+	info, err := os.Stat(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("looking for the journal: %w", err)
+	}
+	return info.Size() > 0, nil
 }
 
 // Open makes the file if it is absent, as well as its folder, takes the
