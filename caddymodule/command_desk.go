@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"slices"
 	"strings"
 
@@ -105,13 +103,12 @@ func adminAddress(raw []byte) (string, error) {
 // desk opens the journal, and nothing else, of an app that is not started.
 func (a *App) desk(ctx context.Context) (desk, error) {
 	rt := a.rt
-	if path := rt.journal.settings.Path; path != "" {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) { // it would be made
-			return nil, fmt.Errorf("there is no journal at %s; is this the user, and the folder, that the gateway runs with?", path)
-		}
-	}
-	err := rt.journal.start(ctx, rt.logger)
-	switch {
+	err := rt.journal.startExisting(ctx, rt.logger)
+	switch path := rt.journal.settings.Path; {
+	case errors.Is(err, journal.ErrAbsent) && path != "":
+		return nil, fmt.Errorf("there is no journal at %s; is this the user, and the folder, that the gateway runs with?", path)
+	case errors.Is(err, journal.ErrAbsent):
+		return nil, errors.New("there is no journal in the database; is this the DSN that the gateway runs with?")
 	case errors.Is(err, journal.ErrLocked):
 		return nil, fmt.Errorf("a running gateway has the journal, and its admin endpoint is not reached; name that with --address, or stop the gateway: %w", err)
 	case err != nil:

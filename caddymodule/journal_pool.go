@@ -32,8 +32,17 @@ type pooledJournal struct {
 // start opens the journal if no earlier configuration did. A database that does
 // not answer is no error: the journal goes on trying.
 func (p *pooledJournal) start(ctx context.Context, logger *slog.Logger) error {
+	return p.startBy(ctx, logger, p.Start)
+}
+
+// startExisting is start for a journal that must be there already.
+func (p *pooledJournal) startExisting(ctx context.Context, logger *slog.Logger) error {
+	return p.startBy(ctx, logger, p.StartExisting)
+}
+
+func (p *pooledJournal) startBy(ctx context.Context, logger *slog.Logger, start func(context.Context) error) error {
 	p.SetLogger(logger)
-	p.once.Do(func() { p.startErr = p.Start(ctx) })
+	p.once.Do(func() { p.startErr = start(ctx) })
 	switch {
 	case p.startErr == nil:
 	case !errors.Is(p.startErr, journal.ErrUnavailable):

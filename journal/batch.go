@@ -237,7 +237,7 @@ func (b *batch) row(in *Intent) (Transaction, error) {
 	}
 	if len(in.Fields) > 0 {
 		var err error
-		if t.Sealed, err = key.seal(t.ID, Content{Fields: in.Fields}); err != nil {
+		if t.Sealed, err = key.seal(&t, Content{Fields: in.Fields}); err != nil {
 			return t, err
 		}
 	}
@@ -349,7 +349,7 @@ func (b *batch) seal(t *Transaction, c *Change, moved bool) ([]byte, error) {
 	if content.Answer == nil && content.Reference == "" && content.Fields == nil {
 		return nil, nil
 	}
-	return key.seal(t.ID, content)
+	return key.seal(t, content)
 }
 
 // claim takes rows that are due.

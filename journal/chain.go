@@ -4,6 +4,8 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
 	"hash"
 	"time"
 )
@@ -54,6 +56,18 @@ func (t *Transaction) digest() []byte {
 	return e.Sum(nil)
 }
 
+// identity is a digest of what of a row never changes: whose payment of what it
+// is. The content is bound to it, so that no row can be given another's answer.
+func (t *Transaction) identity() []byte {
+	e := encoder{sha256.New()}
+	for _, s := range []string{t.ID, t.Account, t.RequestID, t.Merchant, t.Operation} {
+		e.text(s)
+	}
+	e.number(int64(t.Amount))
+	e.bytes(t.Fingerprint)
+	return e.Sum(nil)
+}
+
 // mac is what the event's MAC must be, behind the MAC before it.
 func (k *dataKey) mac(before []byte, v *Event) []byte {
 	e := encoder{hmac.New(sha256.New, k.chain)}
@@ -80,6 +94,7 @@ func (k *dataKey) opening(before []byte, c *Chain) []byte {
 	e.text(c.Gateway)
 	e.time(c.Started)
 	e.number(c.KeyID)
+	e.text(c.Heads)
 	return e.Sum(nil)
 }
 
@@ -99,4 +114,36 @@ func (k *dataKey) follow(c *Chain, v *Event) {
 	v.Chain, v.Number = c.ID, c.Number
 	v.MAC = k.mac(c.MAC, v)
 	c.MAC = v.MAC
+}
+
+func (c *Chain) head() Head {
+	return Head{c.ID, c.Gateway, c.Number, hex.EncodeToString(c.MAC)}
+}
+
+// heads are those in the chain's opening, none if somebody spoiled them: then
+// the opening does not fit.
+func (c *Chain) heads() (all []Head) {
+	if json.Unmarshal([]byte(c.Heads), &all) != nil {
+		return nil
+	}
+	return all
+}
+
+// unbound are the heads of chains as far as none of them has them in its
+// opening. Put into that of the next one they vouch for each other: to turn one
+// chain back takes to turn back or to delete all that were opened later.
+func unbound(chains []Chain) []Head {
+	bound := make(map[int64]int64) // number by chain
+	for i := range chains {
+		for _, head := range chains[i].heads() {
+			bound[head.Chain] = max(bound[head.Chain], head.Number)
+		}
+	}
+	heads := []Head{}
+	for i := range chains {
+		if chains[i].Number > bound[chains[i].ID] {
+			heads = append(heads, chains[i].head())
+		}
+	}
+	return heads
 }

@@ -58,7 +58,8 @@ type Journal struct {
 	stop    context.CancelFunc
 	life    context.Context //nolint:containedctx // of what is still to be written then; ends closeTime later
 	end     context.CancelFunc
-	opened  bool // the store is; belongs to who opens
+	absent  error // why no journal may be made where there is none; nil: it may
+	opened  bool  // the store is; belongs to who opens
 	work    sync.WaitGroup
 	close   sync.Once
 }
@@ -100,6 +101,25 @@ func (j *Journal) Start(ctx context.Context) error {
 		return err
 	}
 	j.work.Go(func() { j.tend(w) })
+	return err
+}
+
+// StartExisting is Start for who wants to look at a journal that is there. It
+// makes neither a journal nor keys: where there is none it returns [ErrAbsent].
+func (j *Journal) StartExisting(ctx context.Context) error {
+	j.absent = ErrAbsent
+	return j.Start(ctx)
+}
+
+// find refuses to open a journal that is to be there and is not.
+func (j *Journal) find(ctx context.Context) error {
+	if j.absent == nil {
+		return nil
+	}
+	exists, err := j.options.Store.Exists(ctx)
+	if err == nil && !exists {
+		return j.absent
+	}
 	return err
 }
 
@@ -172,8 +192,8 @@ func newBackOff() *backoff.ExponentialBackOff {
 	return wait
 }
 
-// open opens the store, the keys and a chain. What an earlier attempt has opened
-// it leaves open.
+// open opens the store and the keys, and sees whether the database can be written
+// to. What an earlier attempt has opened it leaves open.
 func (j *Journal) open(ctx context.Context) (w *writer, err error) {
 	defer func() {
 		if err != nil {
@@ -183,6 +203,9 @@ func (j *Journal) open(ctx context.Context) (w *writer, err error) {
 	ctx, cancel := context.WithTimeout(ctx, openTime)
 	defer cancel()
 	if !j.opened {
+		if err := j.find(ctx); err != nil {
+			return nil, err
+		}
 		if err := j.options.Store.Open(ctx); err != nil {
 			return nil, err
 		}
@@ -191,12 +214,14 @@ func (j *Journal) open(ctx context.Context) (w *writer, err error) {
 	if err := j.openKeys(ctx); err != nil {
 		return nil, err
 	}
-	chain, err := j.openChain(ctx)
-	if err != nil {
+	if _, err := j.chains(ctx); err != nil { // that no chain could be opened behind
 		return nil, err
 	}
+	if err := j.options.Store.Write(ctx, probe); err != nil {
+		return nil, fmt.Errorf("trying to write to the journal: %w", err)
+	}
 	j.health.Store(nil)
-	return &writer{Journal: j, chain: chain, wait: newBackOff()}, nil
+	return &writer{Journal: j, wait: newBackOff()}, nil
 }
 
 // Begin records an intent, or finds the transaction that has its request ID.

@@ -214,6 +214,16 @@ func (r *keyring) unwrap(wrapped DataKey) (key []byte, newest bool, err error) {
 	return nil, false, fmt.Errorf("%w: data key %d was encrypted with a key that is not in it; put that key back, in a line of its own, or copy the key file of another gateway of this journal", ErrKey, wrapped.ID)
 }
 
+// load makes of a data key that is stored one that can be used.
+func (r *keyring) load(wrapped DataKey) (*dataKey, error) {
+	text, _, err := r.unwrap(wrapped)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(text)
+	return newDataKey(wrapped.ID, text)
+}
+
 func dataKeyName(id int64) []byte {
 	return strconv.AppendInt([]byte("nowpay journal data key "), id, 10)
 }
@@ -263,14 +273,14 @@ func (k *dataKey) sum(operation string, canonical []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// seal encrypts a content for the transaction of this ID, and no other.
-func (k *dataKey) seal(id string, content Content) ([]byte, error) {
+// seal encrypts a content for this transaction, and no other.
+func (k *dataKey) seal(t *Transaction, content Content) ([]byte, error) {
 	text, err := json.Marshal(content)
 	if err != nil {
-		return nil, fmt.Errorf("encoding the content of transaction %s: %w", id, err)
+		return nil, fmt.Errorf("encoding the content of transaction %s: %w", t.ID, err)
 	}
 	defer clear(text)
-	return k.aead.Seal(nil, nil, text, []byte(id)), nil //nolint:gosec // G407: it chooses the nonce itself
+	return k.aead.Seal(nil, nil, text, t.identity()), nil //nolint:gosec // G407: it chooses the nonce itself
 }
 
 // open decrypts a content. Nothing sealed is an empty content.
@@ -279,7 +289,7 @@ func (k *dataKey) open(t *Transaction) (Content, error) {
 	if len(t.Sealed) == 0 {
 		return content, nil
 	}
-	text, err := k.aead.Open(nil, nil, t.Sealed, []byte(t.ID))
+	text, err := k.aead.Open(nil, nil, t.Sealed, t.identity())
 	if err != nil {
 		return content, fmt.Errorf("%w: the content of transaction %s cannot be decrypted", ErrKey, t.ID)
 	}

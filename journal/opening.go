@@ -3,11 +3,12 @@ package journal
 import (
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"os"
-	"slices"
 )
 
 // openKeys reads the key file and the data keys, and makes the first ones of
@@ -18,6 +19,12 @@ func (j *Journal) openKeys(ctx context.Context) error {
 		return err
 	}
 	if len(stored) == 0 {
+		if err := j.isNew(ctx); err != nil {
+			return err
+		}
+		if j.absent != nil { // tables, and nothing in them
+			return j.absent
+		}
 		if err := makeKeyFile(j.options.KeyFile); err != nil {
 			return fmt.Errorf("%w: %w", ErrKey, err)
 		}
@@ -36,6 +43,26 @@ func (j *Journal) openKeys(ctx context.Context) error {
 		}
 	}
 	return j.loadKeys(ctx)
+}
+
+// isNew refuses to make a first data key for a journal that has something in it:
+// its keys were deleted, and with them all that the journal can prove.
+func (j *Journal) isNew(ctx context.Context) error {
+	chains, err := j.options.Store.Chains(ctx)
+	if err != nil {
+		return err
+	}
+	some := len(chains) > 0
+	for _, err := range j.options.Store.List(ctx, Filter{Limit: 1}) {
+		if err != nil {
+			return err
+		}
+		some = true
+	}
+	if some {
+		return fmt.Errorf("%w: the journal has data in it, but its data keys are gone: restore the table data_keys, which the key file decrypts", ErrKey)
+	}
+	return nil
 }
 
 // addKey stores a new data key, unless another gateway was quicker.
@@ -57,12 +84,7 @@ func (j *Journal) loadKeys(ctx context.Context) error {
 		if j.keys.find(wrapped.ID) != nil {
 			continue
 		}
-		text, _, err := j.keys.unwrap(wrapped)
-		if err != nil {
-			return err
-		}
-		key, err := newDataKey(wrapped.ID, text)
-		clear(text)
+		key, err := j.keys.load(wrapped)
 		if err != nil {
 			return err
 		}
@@ -136,19 +158,35 @@ func (j *Journal) rewrap(ctx context.Context, rewrapped []DataKey, next int64) e
 	return o.err
 }
 
+// chains are all there are, by ID.
+func (j *Journal) chains(ctx context.Context) ([]Chain, error) {
+	chains, err := j.options.Store.Chains(ctx)
+	if n := len(chains); n > 0 && (chains[0].ID < 1 || chains[n-1].ID == math.MaxInt64) {
+		return nil, fmt.Errorf("somebody has put chains from %d to %d into the journal, which no gateway opens: find out who, and restore the table chains",
+			chains[0].ID, chains[n-1].ID)
+	}
+	return chains, err
+}
+
 // openChain opens the next chain, behind those that are there.
 func (j *Journal) openChain(ctx context.Context) (Chain, error) {
 	for {
-		chains, err := j.options.Store.Chains(ctx)
+		chains, err := j.chains(ctx)
 		if err != nil {
 			return Chain{}, err
 		}
 		var last Chain
 		if len(chains) > 0 {
-			last = slices.MaxFunc(chains, func(a, b Chain) int { return int(a.ID - b.ID) })
+			last = chains[len(chains)-1]
+		}
+		heads, err := json.Marshal(unbound(chains))
+		if err != nil {
+			return Chain{}, fmt.Errorf("encoding the heads of chains: %w", err)
 		}
 		key := j.keys.newest()
-		chain := Chain{ID: last.ID + 1, Gateway: j.options.Gateway, Started: truncate(j.options.Now()), KeyID: key.id}
+		chain := Chain{
+			ID: last.ID + 1, Gateway: j.options.Gateway, Started: truncate(j.options.Now()), KeyID: key.id, Heads: string(heads),
+		}
 		chain.Opening = key.opening(last.Opening, &chain)
 		chain.MAC = chain.Opening
 		chain.Sealing = key.sealing(&chain)

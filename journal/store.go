@@ -13,13 +13,17 @@ import (
 var ErrRetry = errors.New("the database asks to try again")
 
 // Store is a database with the tables of a journal. It keeps rows and knows no
-// rules. All its methods but Open and Close are safe for concurrent use, and so
+// rules. All its methods but Exists, Open and Close are safe for concurrent use, and so
 // are they while Write runs, which the journal calls from one goroutine.
 //
 // Errors that come from the database not being there, or not being able to
 // write, wrap [ErrUnavailable].
 type Store interface {
 	Reader
+
+	// Exists reports whether there is a journal, and makes nothing. It may be
+	// called before Open.
+	Exists(ctx context.Context) (bool, error)
 
 	// Open makes the database ready: takes ownership where there is any,
 	// connects, and brings the tables to the newest version, under a lock. It
@@ -105,6 +109,9 @@ type Reader interface {
 	// AllEvents yields the events of a chain, in order.
 	AllEvents(ctx context.Context, chain int64) iter.Seq2[Event, error]
 
+	// CountEvents counts all events, of whatever chain.
+	CountEvents(ctx context.Context) (int, error)
+
 	// LastEvents yields each transaction with its newest event, by ascending ID.
 	// Orphans yields the IDs that events name and no transaction has.
 	LastEvents(ctx context.Context) iter.Seq2[LastEvent, error]
@@ -121,6 +128,9 @@ type Reader interface {
 
 	// Spent is what a merchant spends on a day, without locking anything.
 	Spent(ctx context.Context, merchant string, day int) (Spending, error)
+
+	// Spending yields what all merchants spend on all days, in any order.
+	Spending(ctx context.Context) iter.Seq2[Spending, error]
 }
 
 // Filter selects transactions. Zero fields select all.

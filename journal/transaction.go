@@ -131,13 +131,14 @@ type Event struct {
 	MAC      []byte // over the MAC before it and all of the above, 32 bytes
 }
 
-// Chain is the chain of events that one gateway writes, from when it opens the
-// journal until it closes it.
+// Chain is the chain of events that one gateway writes, from its first one until
+// it closes the journal, or until there is a new data key.
 type Chain struct {
 	ID      int64 // from 1 without gaps
 	Gateway string
 	Started time.Time
 	KeyID   int64  // the data key of its MACs
+	Heads   string // JSON of the heads that chains had when it was opened, as far as no chain before it has them
 	Opening []byte // MAC over the opening of the chain before it and the above
 	Number  int64  // of the last event; 0: none yet
 	MAC     []byte // of the last event; the opening if there is none yet
@@ -164,6 +165,8 @@ var (
 	// ErrUnavailable means that the journal cannot write (or read) now. Nothing
 	// may be sent for an intent that fails with it.
 	ErrUnavailable = errors.New("the journal is not available")
+	// ErrAbsent means that there is no journal, where one was to be.
+	ErrAbsent = errors.New("there is no journal")
 	// ErrLocked means that another process owns the journal's file.
 	ErrLocked = errors.New("another process owns the journal")
 	// ErrKey means that the key file does not fit the journal, or is unreadable.

@@ -30,7 +30,7 @@ const (
 // the queue belongs to its goroutine.
 type writer struct {
 	*Journal
-	chain   Chain        // its head, as far as it is known
+	chain   Chain        // its head, as far as it is known; zero: none was opened yet
 	kept    []*operation // must be written, and could not be yet
 	doubts  []doubt      // batches behind the head, of which one may have been committed
 	failing bool         // the last batch could not be written
@@ -152,6 +152,9 @@ func (w *writer) try(operations []*operation) ([]*operation, error) {
 	if err != nil {
 		return operations, err
 	}
+	if err := w.extend(operations); err != nil {
+		return operations, err
+	}
 	for tries := 1; ; tries++ {
 		head := w.chain
 		b := newBatch(w.keys, head, truncate(w.options.Now()))
@@ -181,6 +184,24 @@ func (w *writer) try(operations []*operation) ([]*operation, error) {
 		}
 		operations = left
 	}
+}
+
+// extend opens a chain if operations may need one: the first, or another one when
+// there is a new data key, which the key file of before cannot decrypt. A chain
+// that is in doubt is not left.
+func (w *writer) extend(operations []*operation) error {
+	tells := func(o *operation) bool { return o.other == nil }
+	if w.chain.KeyID == w.keys.newest().id || len(w.doubts) > 0 || !slices.ContainsFunc(operations, tells) {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(w.life, writeTime)
+	defer cancel()
+	chain, err := w.openChain(ctx)
+	if err != nil {
+		return unavailable(err)
+	}
+	w.chain = chain
+	return nil
 }
 
 // transact runs a batch, or sees whether one could be written.

@@ -145,6 +145,11 @@ func (r *recorder) Update(ctx context.Context, rows []journal.Transaction) error
 	return r.Tx.Update(ctx, rows)
 }
 
+func (r *recorder) AddSpending(ctx context.Context, amounts []journal.Spending) error {
+	r.steps = append(r.steps, func(ctx context.Context, tx journal.Tx) error { return tx.AddSpending(ctx, amounts) })
+	return r.Tx.AddSpending(ctx, amounts)
+}
+
 func (r *recorder) Append(ctx context.Context, events []journal.Event, before int64, next journal.Chain) error {
 	r.steps = append(r.steps, func(ctx context.Context, tx journal.Tx) error { return tx.Append(ctx, events, before, next) })
 	return r.Tx.Append(ctx, events, before, next)
@@ -209,6 +214,10 @@ func started(tb testing.TB) (*journal.Journal, *faulty) {
 	j := store.journal(tb)
 	if err := j.Start(tb.Context()); err != nil {
 		tb.Fatal(err)
+	}
+	// A first change, of nothing, opens the chain.
+	if _, err := j.Change(tb.Context(), "nothing", journal.Change{}); !errors.Is(err, journal.ErrNotFound) {
+		tb.Fatalf("Change() = %v", err)
 	}
 	return j, store
 }
@@ -456,7 +465,7 @@ func testHangs(t *testing.T) {
 	work.Wait()
 	eventually(t, "both are settled", func() bool {
 		operations, _ := j.Writes()
-		return operations >= 4
+		return operations >= 5
 	})
 	recovered(t, j)
 	checkEvents(t, j, "R1", "created sent success")

@@ -214,13 +214,15 @@ func testClosed(t *testing.T, store journal.Store) {
 	_, chain := store.Chain(ctx, 1)
 	_, stats := store.Stats(ctx)
 	_, spent := store.Spent(ctx, merchant, today)
+	_, count := store.CountEvents(ctx)
 	for what, err := range map[string]error{
 		"ByID": byID, "ByRequest": byRequest, "Events": events, "NewestEvents": newest, "Keys": keys,
-		"Chains": chains, "Chain": chain, "Stats": stats, "Spent": spent,
+		"Chains": chains, "Chain": chain, "Stats": stats, "Spent": spent, "CountEvents": count,
 		"List":       onlyError(t, store.List(ctx, journal.Filter{})),
 		"AllEvents":  onlyError(t, store.AllEvents(ctx, 1)),
 		"LastEvents": onlyError(t, store.LastEvents(ctx)),
 		"Orphans":    onlyError(t, store.Orphans(ctx)),
+		"Spending":   onlyError(t, store.Spending(ctx)),
 		"Write":      store.Write(ctx, func(context.Context, journal.Tx) error { return nil }),
 		"Snapshot":   store.Snapshot(ctx, func(context.Context, journal.Reader) error { return nil }),
 	} {

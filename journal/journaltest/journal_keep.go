@@ -14,6 +14,7 @@ var keeping = []journalTest{
 	{name: "Content", run: testContent},
 	{name: "Encrypted", run: testEncrypted},
 	{name: "Swapped", run: testSwapped},
+	{name: "Renamed", run: testRenamed},
 }
 
 // What nobody may find in the database.
@@ -180,6 +181,27 @@ func (w *world) exec(t tb, statements ...string) {
 	}
 }
 
+// copyTables keeps tables as they are now, and putBack restores them.
+func (w *world) copyTables(t tb, tables ...string) {
+	t.Helper()
+	for _, table := range tables {
+		if _, err := w.SQL.ExecContext(t.Context(), fmt.Sprintf("CREATE TABLE copied_%[1]s AS SELECT * FROM %[1]s", table)); err != nil {
+			t.Fatalf("copying %s: %v", table, err)
+		}
+	}
+}
+
+func (w *world) putBack(t tb, tables ...string) {
+	t.Helper()
+	for _, table := range tables {
+		for _, statement := range []string{"DELETE FROM %[1]s", "INSERT INTO %[1]s SELECT * FROM copied_%[1]s"} {
+			if _, err := w.SQL.ExecContext(t.Context(), fmt.Sprintf(statement, table)); err != nil {
+				t.Fatalf("putting %s back: %v", table, err)
+			}
+		}
+	}
+}
+
 // An encrypted content is of no use in another row.
 func testSwapped(t *testing.T, w *world) {
 	g := w.start(t, "gateway")
@@ -191,4 +213,26 @@ func testSwapped(t *testing.T, w *world) {
 	checkError(t, "Content of a swapped row", err, journal.ErrKey)
 	check(t, "what is told then", []journal.Content{content}, []journal.Content{{}})
 	checkAnswer(t, g, g.repeat(t, w.intent("R2")), secretAnswer)
+}
+
+// A row that is made another merchant's, or another payment's, keeps its answer
+// to itself.
+func testRenamed(t *testing.T, w *world) {
+	g := w.start(t, "gateway")
+	victim := w.settled(t, g, "R1", journal.Success)
+	w.copyTables(t, "transactions")
+	for column, value := range map[string]string{
+		"account": "'other'", "request_id": "'R2'", "merchant": "'kiosk'", "operation": "'bank/transfer'",
+		"amount": "amount + 1", "fingerprint": "mac",
+	} {
+		w.exec(t, fmt.Sprintf("UPDATE transactions SET %s = (SELECT %s FROM events WHERE transaction_id = id AND seq = 1)", column, value))
+		row, err := g.Get(t.Context(), victim.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = g.Content(&row)
+		checkError(t, "Content with another "+column, err, journal.ErrKey)
+		w.putBack(t, "transactions")
+	}
+	checkAnswer(t, g, g.repeat(t, w.intent("R1")), secretAnswer)
 }

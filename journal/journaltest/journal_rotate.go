@@ -17,6 +17,8 @@ import (
 // rotating are the tests of keys.
 var rotating = []journalTest{
 	{name: "KeyFile", run: testKeyFile},
+	{name: "Existing", run: testExisting},
+	{name: "LazyChain", run: testLazyChain},
 	{name: "KeyFileMissing", run: testKeyFileMissing},
 	{name: "KeyFileWrong", run: testKeyFileWrong},
 	{name: "Rotation", run: testRotation},
@@ -48,12 +50,70 @@ func (g *gateway) rotate(t tb) {
 }
 
 // keys is how many data keys there are.
-func (w *world) keys(t *testing.T) (n int) {
+func (w *world) keys(t *testing.T) int { return w.number(t, "SELECT count(*) FROM data_keys") }
+
+// number is the only value of a query.
+func (w *world) number(t *testing.T, query string) (n int) {
 	t.Helper()
-	if err := w.SQL.QueryRowContext(t.Context(), "SELECT count(*) FROM data_keys").Scan(&n); err != nil {
-		t.Fatal(err)
+	if err := w.SQL.QueryRowContext(t.Context(), query).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
 	}
 	return n
+}
+
+// Who wants to look at a journal makes none.
+func testExisting(t *testing.T, w *world) {
+	look := func() error {
+		j := journal.New(journal.Options{Store: w.NewStore(), KeyFile: w.keyFile, Gateway: "looker", Now: w.now})
+		err := j.StartExisting(t.Context())
+		if err == nil {
+			for _, err := range j.List(t.Context(), journal.Filter{}) {
+				if err != nil {
+					t.Errorf("List() = %v", err)
+				}
+			}
+		}
+		if err := j.Close(); err != nil {
+			t.Errorf("Close() = %v", err)
+		}
+		return err
+	}
+	checkError(t, "StartExisting without a database", look(), journal.ErrAbsent)
+	var n int
+	if err := w.SQL.QueryRowContext(t.Context(), "SELECT count(*) FROM data_keys").Scan(&n); err == nil {
+		t.Error("it made tables")
+	}
+	store := w.NewStore()
+	if err := store.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	checkError(t, "StartExisting with empty tables", look(), journal.ErrAbsent)
+	if _, err := os.Stat(w.keyFile); !errors.Is(err, os.ErrNotExist) || w.keys(t) != 0 {
+		t.Errorf("it made keys: %v", err)
+	}
+	w.start(t, "gateway").end(t)
+	if err := look(); err != nil {
+		t.Errorf("StartExisting() = %v", err)
+	}
+}
+
+// A chain is opened for events, and not for nothing.
+func testLazyChain(t *testing.T, w *world) {
+	for range 3 {
+		w.start(t, "gateway").end(t)
+	}
+	if n := w.number(t, "SELECT count(*) FROM chains"); n != 0 {
+		t.Errorf("%d chains without an event", n)
+	}
+	g := w.start(t, "gateway")
+	w.settled(t, g, "R1", journal.Success)
+	if n := w.number(t, "SELECT count(*) FROM chains"); n != 1 {
+		t.Errorf("%d chains, want 1", n)
+	}
+	g.checkHonest(t)
 }
 
 // The first start makes the key file, and no start changes it.
@@ -121,6 +181,9 @@ func testRotation(t *testing.T, w *world) {
 	second := w.settled(t, g, "R3", journal.Success)
 	if first.KeyID != 1 || second.KeyID != 2 {
 		t.Errorf("data keys %d and %d", first.KeyID, second.KeyID)
+	}
+	if n := w.number(t, "SELECT count(*) FROM events JOIN chains ON id = chain WHERE transaction_id = '"+second.ID+"' AND key_id = 2"); n != second.Version {
+		t.Errorf("%d of %d events are in a chain of the new key", n, second.Version)
 	}
 	writeKeys(t, w.keyFile, after)
 	g.rotate(t)

@@ -2,6 +2,7 @@ package journaltest
 
 import (
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -60,6 +61,13 @@ func testEvents(t *testing.T, store journal.Store) {
 	rows, first, second := history(t, store, 250)
 	check(t, "AllEvents(1)", collect(t, store.AllEvents(t.Context(), 1)), first)
 	check(t, "AllEvents(2)", collect(t, store.AllEvents(t.Context(), 2)), second)
+	outside := NewEvent(NewTransaction(300), 1, -1)
+	write(t, store, func(ctx context.Context, tx journal.Tx) error {
+		return tx.Append(ctx, []journal.Event{outside}, 250, after(NewChain(1), first...))
+	})
+	check(t, "AllEvents(1)", collect(t, store.AllEvents(t.Context(), 1)), append([]journal.Event{outside}, first...))
+	count, err := store.CountEvents(t.Context())
+	checkOne(t, "CountEvents", count, err, 501)
 	for i, row := range rows[:5] {
 		got, err := store.Events(t.Context(), row.ID)
 		if err != nil {
@@ -88,6 +96,10 @@ func testLastEvents(t *testing.T, store journal.Store) {
 	event := NewEvent(NewTransaction(301), 3, 1)
 	appendTo(t, store, NewChain(3), event)
 	want = append(want, journal.LastEvent{Transaction: without}, journal.LastEvent{Transaction: behind, Events: 1})
+	nameless := NewTransaction(302)
+	nameless.ID = ""
+	insert(t, store, nameless)
+	want = slices.Insert(want, 0, journal.LastEvent{Transaction: nameless})
 	check(t, "LastEvents", collect(t, store.LastEvents(t.Context())), want)
 }
 
@@ -105,7 +117,9 @@ func testOrphans(t *testing.T, store journal.Store) {
 			row.Version++
 		}
 	}
-	appendTo(t, store, NewChain(3), events...)
+	nameless := NewEvent(journal.Transaction{}, 3, int64(len(events)+1))
+	appendTo(t, store, NewChain(3), append(events, nameless)...)
+	want = append(want, "")
 	checkSet(t, "Orphans", collect(t, store.Orphans(t.Context())), want)
 }
 
@@ -219,6 +233,9 @@ func testSnapshotReads(t *testing.T, store journal.Store) {
 		checkOne(t, "Spent", spent, err, journal.Spending{
 			Merchant: merchant, Day: today, Amount: 500,
 		})
+		check(t, "Spending", collect(t, r.Spending(ctx)), []journal.Spending{spent})
+		count, err := r.CountEvents(ctx)
+		checkOne(t, "CountEvents", count, err, len(first)+len(second))
 		return nil
 	})
 	if err != nil {

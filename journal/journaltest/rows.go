@@ -110,6 +110,7 @@ func NewChain(id int64) journal.Chain {
 		Gateway: fmt.Sprintf("gateway-%d", id),
 		Started: start.Add(time.Duration(id) * time.Hour),
 		KeyID:   1,
+		Heads:   fmt.Sprintf(`[{"chain": %d}]`, id-1),
 		Opening: opening,
 		MAC:     opening,
 		Sealing: bytes.Repeat([]byte{'s', byte(id)}, 16),

@@ -3,6 +3,7 @@ package journaltest
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"testing"
 
@@ -15,6 +16,7 @@ var spending = []test{
 	{name: "SpendingKeys", run: testSpendingKeys},
 	{name: "SpendingAdds", run: testSpendingAdds},
 	{name: "SpendingRollsBack", run: testSpendingRollsBack},
+	{name: "SpendingOfAll", run: testSpendingOfAll},
 }
 
 // lockSpending locks and returns what the merchants spend, in order.
@@ -104,4 +106,19 @@ func testSpendingRollsBack(t *testing.T, store journal.Store) {
 	checkError(t, "Write", err, errRefused)
 	check(t, "after a rollback", lockSpending(t, store, key),
 		[]journal.Spending{{Merchant: merchant, Day: today}})
+}
+
+func testSpendingOfAll(t *testing.T, store journal.Store) {
+	check(t, "Spending of nobody", collect(t, store.Spending(t.Context())), nil)
+	want := []journal.Spending{{Amount: 7}, {Day: -1, Amount: 8}} // of nobody, and on no day
+	for i := range 250 {
+		want = append(want, journal.Spending{
+			Merchant: fmt.Sprintf("shop%d", i%10), Day: today + i/10, Amount: nowpay.Paise(i - 100),
+		})
+	}
+	write(t, store, func(ctx context.Context, tx journal.Tx) error { return tx.AddSpending(ctx, want) })
+	got := collect(t, store.Spending(t.Context()))
+	sortSpending(got)
+	sortSpending(want)
+	check(t, "Spending", got, want)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -167,21 +168,26 @@ func (r reader) NewestEvents(ctx context.Context, transaction string, limit int)
 // AllEvents implements [journal.Reader].
 func (r reader) AllEvents(ctx context.Context, chain int64) iter.Seq2[journal.Event, error] {
 	return pages(func(last *journal.Event, _ int) ([]journal.Event, error) {
-		var behind int64
+		from := int64(math.MinInt64) // whatever number somebody gave to an event
 		if last != nil {
-			behind = last.Number
+			from = last.Number + 1
 		}
 		return all(ctx, r, scanEvent, `SELECT `+eventColumns+` FROM events
-			WHERE chain = $1 AND number > $2 ORDER BY number LIMIT $3`, chain, behind, pageSize)
+			WHERE chain = $1 AND number >= $2 ORDER BY number LIMIT $3`, chain, from, pageSize)
 	})
+}
+
+// CountEvents implements [journal.Reader].
+func (r reader) CountEvents(ctx context.Context) (int, error) {
+	return one(ctx, r, pgx.RowTo[int], `SELECT COUNT(*) FROM events`)
 }
 
 // LastEvents implements [journal.Reader].
 func (r reader) LastEvents(ctx context.Context) iter.Seq2[journal.LastEvent, error] {
 	return pages(func(last *journal.LastEvent, _ int) ([]journal.LastEvent, error) {
-		behind := ""
+		from, than := "", ">="
 		if last != nil {
-			behind = last.Transaction.ID
+			from, than = last.Transaction.ID, ">"
 		}
 		return all(ctx, r, scanLastEvent, `SELECT `+transactionColumns+`,
 				COALESCE(chain, 0), COALESCE(number, 0), COALESCE(transaction_id, ''), COALESCE(seq, 0),
@@ -189,7 +195,7 @@ func (r reader) LastEvents(ctx context.Context) iter.Seq2[journal.LastEvent, err
 				COALESCE(reason, ''), COALESCE(evidence, ''), COALESCE(row_digest, ''), COALESCE(mac, ''),
 				(SELECT COUNT(*) FROM events AS e WHERE e.transaction_id = id)
 			FROM transactions LEFT JOIN events ON transaction_id = id AND seq = version
-			WHERE id > $1 ORDER BY id LIMIT $2`, behind, pageSize)
+			WHERE id `+than+` $1 ORDER BY id LIMIT $2`, from, pageSize)
 	})
 }
 
@@ -201,13 +207,13 @@ func scanLastEvent(row pgx.CollectableRow) (l journal.LastEvent, err error) {
 // Orphans implements [journal.Reader].
 func (r reader) Orphans(ctx context.Context) iter.Seq2[string, error] {
 	return pages(func(last *string, _ int) ([]string, error) {
-		behind := ""
+		from, than := "", ">="
 		if last != nil {
-			behind = *last
+			from, than = *last, ">"
 		}
 		return all(ctx, r, pgx.RowTo[string], `SELECT DISTINCT transaction_id FROM events
-			WHERE transaction_id > $1 AND NOT EXISTS (SELECT 1 FROM transactions WHERE id = transaction_id)
-			ORDER BY transaction_id LIMIT $2`, behind, pageSize)
+			WHERE transaction_id `+than+` $1 AND NOT EXISTS (SELECT 1 FROM transactions WHERE id = transaction_id)
+			ORDER BY transaction_id LIMIT $2`, from, pageSize)
 	})
 }
 

@@ -19,7 +19,7 @@ const (
 
 	eventColumns = `chain, number, transaction_id, seq, at, kind, cause, actor, reason,
 		evidence, row_digest, mac`
-	chainColumns = `id, gateway, started, key_id, opening, number, mac, sealing`
+	chainColumns = `id, gateway, started, key_id, heads, opening, number, mac, sealing`
 	keyColumns   = `id, wrapped, created`
 )
 
@@ -101,7 +101,7 @@ func scanEvent(row pgx.CollectableRow) (e journal.Event, err error) {
 }
 
 func scanChain(row pgx.CollectableRow) (c journal.Chain, err error) {
-	err = row.Scan(&c.ID, &c.Gateway, at(&c.Started), &c.KeyID, &c.Opening, &c.Number, &c.MAC, &c.Sealing)
+	err = row.Scan(&c.ID, &c.Gateway, at(&c.Started), &c.KeyID, &c.Heads, &c.Opening, &c.Number, &c.MAC, &c.Sealing)
 	return c, err
 }
 

@@ -3,6 +3,8 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"iter"
+	"math"
 	"slices"
 
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
@@ -54,4 +56,17 @@ func spendingKeys(keys []journal.Spending) (merchants []string, days []int64) {
 func (r reader) Spent(ctx context.Context, merchant string, day int) (journal.Spending, error) {
 	return one(ctx, r, scanSpending, `SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST(COALESCE(
 		(SELECT amount FROM spending WHERE merchant = $1 AND day = $2), 0) AS BIGINT)`, merchant, day)
+}
+
+// Spending implements [journal.Reader].
+func (r reader) Spending(ctx context.Context) iter.Seq2[journal.Spending, error] {
+	return pages(func(last *journal.Spending, _ int) ([]journal.Spending, error) {
+		from, than := journal.Spending{Day: math.MinInt}, ">="
+		if last != nil {
+			from, than = *last, ">"
+		}
+		return all(ctx, r, scanSpending, `SELECT merchant, day, amount FROM spending
+			WHERE (merchant, day) `+than+` ($1, $2) ORDER BY merchant, day LIMIT $3`,
+			from.Merchant, from.Day, pageSize)
+	})
 }

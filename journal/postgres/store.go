@@ -115,6 +115,17 @@ func severalHosts(conn *pgx.ConnConfig) bool {
 	return false
 }
 
+// Exists reports whether the database has the journal's tables.
+func (s *Store) Exists(ctx context.Context) (exists bool, err error) {
+	conn, err := pgx.ConnectConfig(ctx, s.config.ConnConfig.Copy())
+	if err != nil {
+		return false, failure("connecting to PostgreSQL", err)
+	}
+	defer func() { _ = conn.Close(context.WithoutCancel(ctx)) }() // it was read only
+	err = conn.QueryRow(ctx, `SELECT to_regclass($1) IS NOT NULL`, versionTable).Scan(&exists)
+	return exists, failure("looking for the journal's tables", err)
+}
+
 // Open connects and brings the tables to the newest version. A database of a
 // newer version than this program's is an error.
 func (s *Store) Open(ctx context.Context) error {

@@ -182,8 +182,8 @@ func (t *tx) SetKey(_ context.Context, key journal.DataKey) error {
 // AddChain implements [journal.Tx].
 func (t *tx) AddChain(ctx context.Context, chain journal.Chain) (added bool, err error) {
 	got, err := query(ctx, t, pgx.RowTo[int64], `INSERT INTO chains (`+chainColumns+`)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8) ON CONFLICT (id) DO NOTHING RETURNING id`,
-		chain.ID, chain.Gateway, micros(chain.Started), chain.KeyID, blob(chain.Opening),
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) ON CONFLICT (id) DO NOTHING RETURNING id`,
+		chain.ID, chain.Gateway, micros(chain.Started), chain.KeyID, chain.Heads, blob(chain.Opening),
 		chain.Number, blob(chain.MAC), blob(chain.Sealing))
 	return len(got) > 0, err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"iter"
+	"math"
 	"slices"
 	"time"
 
@@ -18,8 +19,7 @@ const page = 100
 
 // reader reads, from the current state or from a snapshot.
 type reader struct {
-	query    func(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	snapshot func(ctx context.Context, read func(ctx context.Context, r reader) error) error
+	query func(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
 // read returns all rows of a query.
@@ -103,7 +103,7 @@ func (r reader) NewestEvents(ctx context.Context, transaction string, limit int)
 
 func (r reader) AllEvents(ctx context.Context, chain int64) iter.Seq2[journal.Event, error] {
 	return pages(func(last *journal.Event) ([]journal.Event, error) {
-		if last == nil {
+		if last == nil { // whatever number somebody gave to an event
 			return read(ctx, r, scanEvent, "SELECT "+eventColumns+
 				" FROM events WHERE chain = ? ORDER BY number LIMIT ?", chain, page)
 		}
@@ -112,58 +112,37 @@ func (r reader) AllEvents(ctx context.Context, chain int64) iter.Seq2[journal.Ev
 	})
 }
 
+func (r reader) CountEvents(ctx context.Context) (int, error) {
+	return one(ctx, r, scanValue[int], "SELECT count(*) FROM events")
+}
+
 func (r reader) LastEvents(ctx context.Context) iter.Seq2[journal.LastEvent, error] {
-	return pages(func(last *journal.LastEvent) (all []journal.LastEvent, err error) {
-		after := ""
+	return pages(func(last *journal.LastEvent) ([]journal.LastEvent, error) {
+		from, than := "", ">="
 		if last != nil {
-			after = last.Transaction.ID
+			from, than = last.Transaction.ID, ">"
 		}
-		err = r.snapshot(ctx, func(ctx context.Context, r reader) error {
-			all, err = r.lastEvents(ctx, after)
-			return err
-		})
-		return all, err
+		return read(ctx, r, scanLastEvent, "SELECT "+transactionColumns+", "+lastEventColumns+
+			", (SELECT count(*) FROM events AS e WHERE e.transaction_id = id)"+
+			" FROM transactions LEFT JOIN events ON transaction_id = id AND seq = version"+
+			" WHERE id "+than+" ? ORDER BY id LIMIT ?", from, page)
 	})
 }
 
-// lastEvents returns a page of transactions, and what is to be known of their
-// events.
-func (r reader) lastEvents(ctx context.Context, after string) ([]journal.LastEvent, error) {
-	transactions, err := read(ctx, r, scanTransaction, "SELECT "+transactionColumns+
-		" FROM transactions WHERE id > ? ORDER BY id LIMIT ?", after, page)
-	if err != nil || len(transactions) == 0 {
-		return nil, err
-	}
-	all := make([]journal.LastEvent, len(transactions))
-	index := make(map[string]*journal.LastEvent, len(all))
-	for i, t := range transactions {
-		all[i].Transaction = t
-		index[t.ID] = &all[i]
-	}
-	events, err := read(ctx, r, scanEvent, "SELECT "+eventColumns+
-		" FROM events WHERE transaction_id BETWEEN ? AND ?", transactions[0].ID, transactions[len(transactions)-1].ID)
-	for _, event := range events {
-		entry, ok := index[event.Transaction]
-		if !ok {
-			continue // an orphan
-		}
-		entry.Events++
-		if event.Seq == entry.Transaction.Version {
-			entry.Event = event
-		}
-	}
-	return all, err
+func scanLastEvent(rows *sql.Rows) (l journal.LastEvent, err error) {
+	err = rows.Scan(slices.Concat(transactionFields(&l.Transaction), eventFields(&l.Event), []any{&l.Events})...)
+	return l, err
 }
 
 func (r reader) Orphans(ctx context.Context) iter.Seq2[string, error] {
 	return pages(func(last *string) ([]string, error) {
-		after := ""
+		from, than := "", ">="
 		if last != nil {
-			after = *last
+			from, than = *last, ">"
 		}
 		return read(ctx, r, scanValue[string], "SELECT DISTINCT transaction_id FROM events"+
-			" WHERE transaction_id > ? AND NOT EXISTS (SELECT 1 FROM transactions WHERE id = transaction_id)"+
-			" ORDER BY transaction_id LIMIT ?", after, page)
+			" WHERE transaction_id "+than+" ? AND NOT EXISTS (SELECT 1 FROM transactions WHERE id = transaction_id)"+
+			" ORDER BY transaction_id LIMIT ?", from, page)
 	})
 }
 
@@ -217,6 +196,20 @@ func (r reader) Spent(ctx context.Context, merchant string, day int) (journal.Sp
 		"SELECT coalesce((SELECT amount FROM spending WHERE day = ?1 AND merchant = ?2), 0)", day, merchant)
 	spent.Amount = nowpay.Paise(amount)
 	return spent, err
+}
+
+func (r reader) Spending(ctx context.Context) iter.Seq2[journal.Spending, error] {
+	return pages(func(last *journal.Spending) ([]journal.Spending, error) {
+		from, than := journal.Spending{Day: math.MinInt}, ">="
+		if last != nil {
+			from, than = *last, ">"
+		}
+		return read(ctx, r, func(rows *sql.Rows) (s journal.Spending, err error) {
+			err = rows.Scan(&s.Merchant, &s.Day, &s.Amount)
+			return s, err
+		}, "SELECT merchant, day, amount FROM spending WHERE (merchant, day) "+than+" (?, ?)"+
+			" ORDER BY merchant, day LIMIT ?", from.Merchant, from.Day, page)
+	})
 }
 
 var _ journal.Reader = reader{}

@@ -16,7 +16,11 @@ const (
 	changingColumns    = "day, state, attempt, provider_id, integrity, reversed, attention, updated, deadline, " +
 		"version, next_check, checks, key_id, fingerprint, sealed"
 	eventColumns = "chain, number, transaction_id, seq, at, kind, cause, actor, reason, evidence, row_digest, mac"
-	chainColumns = "id, gateway, started, key_id, opening, number, mac, sealing"
+	// Those of an event that may be absent.
+	lastEventColumns = "coalesce(chain, 0), coalesce(number, 0), coalesce(transaction_id, ''), coalesce(seq, 0), " +
+		"coalesce(at, 0), coalesce(kind, ''), coalesce(cause, ''), coalesce(actor, ''), coalesce(reason, ''), " +
+		"coalesce(evidence, ''), coalesce(row_digest, x''), coalesce(mac, x'')"
+	chainColumns = "id, gateway, started, key_id, heads, opening, number, mac, sealing"
 	keyColumns   = "id, wrapped, created"
 )
 
@@ -74,12 +78,12 @@ func scanEvent(rows *sql.Rows) (e journal.Event, err error) {
 
 func chainValues(c *journal.Chain) []any {
 	return []any{
-		c.ID, c.Gateway, micros(c.Started), c.KeyID, blob(c.Opening), c.Number, blob(c.MAC), blob(c.Sealing),
+		c.ID, c.Gateway, micros(c.Started), c.KeyID, c.Heads, blob(c.Opening), c.Number, blob(c.MAC), blob(c.Sealing),
 	}
 }
 
 func scanChain(rows *sql.Rows) (c journal.Chain, err error) {
-	err = rows.Scan(&c.ID, &c.Gateway, at(&c.Started), &c.KeyID, &c.Opening, &c.Number, &c.MAC, &c.Sealing)
+	err = rows.Scan(&c.ID, &c.Gateway, at(&c.Started), &c.KeyID, &c.Heads, &c.Opening, &c.Number, &c.MAC, &c.Sealing)
 	return c, err
 }
 

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"sync"
 	"sync/atomic"
 
@@ -35,8 +37,20 @@ type opened struct {
 // look at the file: [Store.Open] does.
 func New(path string) *Store {
 	s := &Store{path: path}
-	s.reader = reader{query: s.query, snapshot: s.snapshotReader}
+	s.reader = reader{query: s.query}
 	return s
+}
+
+// Exists reports whether the file is there, and not empty.
+func (s *Store) Exists(context.Context) (bool, error) {
+	info, err := os.Stat(s.path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("looking for the journal: %w", err)
+	}
+	return info.Size() > 0, nil
 }
 
 // Open makes the file if it is absent, as well as its folder, takes the
@@ -156,10 +170,6 @@ func (s *Store) Write(ctx context.Context, batch func(ctx context.Context, tx jo
 
 // Snapshot runs read on the state of the file as it is at the first read.
 func (s *Store) Snapshot(ctx context.Context, read func(ctx context.Context, r journal.Reader) error) error {
-	return s.snapshotReader(ctx, func(ctx context.Context, r reader) error { return read(ctx, r) })
-}
-
-func (s *Store) snapshotReader(ctx context.Context, read func(ctx context.Context, r reader) error) error {
 	o := s.opened.Load()
 	if o == nil {
 		return errNotOpen
@@ -169,11 +179,7 @@ func (s *Store) snapshotReader(ctx context.Context, read func(ctx context.Contex
 		return explain("beginning a snapshot", err)
 	}
 	defer func() { _ = tx.Rollback() }() // it has read only
-	within := reader{query: tx.QueryContext}
-	within.snapshot = func(ctx context.Context, read func(context.Context, reader) error) error {
-		return read(ctx, within)
-	}
-	return read(ctx, within)
+	return read(ctx, reader{query: tx.QueryContext})
 }
 
 func (s *Store) query(ctx context.Context, query string, args ...any) (*sql.Rows, error) {

@@ -59,6 +59,7 @@ CREATE TABLE chains (
 	gateway TEXT   NOT NULL,
 	started BIGINT NOT NULL,
 	key_id  BIGINT NOT NULL,
+	heads   TEXT   NOT NULL, -- no JSON: its MAC is over the very bytes
 	opening BYTEA  NOT NULL,
 	number  BIGINT NOT NULL,
 	mac     BYTEA  NOT NULL,

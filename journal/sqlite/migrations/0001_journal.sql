@@ -64,6 +64,7 @@ CREATE TABLE chains (
     gateway TEXT    NOT NULL,
     started INTEGER NOT NULL,
     key_id  INTEGER NOT NULL,
+    heads   TEXT    NOT NULL, -- JSON
     opening BLOB    NOT NULL,
     number  INTEGER NOT NULL,
     mac     BLOB    NOT NULL,
