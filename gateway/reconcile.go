@@ -96,9 +96,10 @@ func (g *Gateway) claimSize() int {
 // lease is how long transactions that were taken are nobody else's: as long as
 // asking about all of them may take, with the waiting for their turns.
 func (g *Gateway) lease() time.Duration {
-	r, n := g.Reconcile.StatusRate, time.Duration(g.claimSize())
-	turns := n * r.Per / time.Duration(r.Requests)
-	return 2*(n*g.Reconcile.StatusTimeout/reconcileAtOnce+turns) + time.Minute
+	r := g.Reconcile.StatusRate
+	turn := r.Per / time.Duration(r.Requests)
+	each := g.Reconcile.StatusTimeout/reconcileAtOnce + turn
+	return 2*each*time.Duration(g.claimSize()) + time.Minute
 }
 
 // reconcile asks about one transaction, if that is possible, and shows it to a
