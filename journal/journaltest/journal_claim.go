@@ -15,6 +15,7 @@ var claiming = []journalTest{
 	{name: "Claim", run: testClaim},
 	{name: "ClaimAtOnce", run: testClaimAtOnce},
 	{name: "ClaimStuck", run: testClaimStuck},
+	{name: "ClockSteps", run: testClockSteps},
 }
 
 const lease = 5 * time.Minute
@@ -113,4 +114,27 @@ func testClaimStuck(t *testing.T, w *world) {
 	if got := append(g.due(t, w, 2), g.due(t, w, 2)...); !slices.Equal(got, []string{"R2", "R3"}) {
 		t.Errorf("claimed %v, want those that can be", got)
 	}
+}
+
+// A clock that steps makes what is under way unknown too early, or too late. It
+// lets nothing be sent again, and what an exchange says at its end still counts.
+func testClockSteps(t *testing.T, w *world) {
+	g := w.start(t, "gateway")
+	first := g.begin(t, w.intent("R1"))
+	w.pass(-2 * time.Hour)
+	second := g.begin(t, w.intent("R2"))
+	check(t, "due, the clock being behind", g.due(t, w, 10), nil)
+	g.checkState(t, g.repeat(t, w.intent("R1")), journal.Sent)
+	w.settled(t, g, "R3", journal.Pending)
+
+	w.pass(26 * time.Hour)
+	check(t, "due, the clock being ahead", g.due(t, w, 10), []string{"R2", "R3", "R1"})
+	for _, row := range []journal.Transaction{first, second} {
+		g.checkState(t, g.repeat(t, w.intent(row.RequestID)), journal.Unknown, "unknown")
+		w.pass(-12 * time.Hour)
+		late := g.settle(t, row.ID, w.settlement(row, journal.Success))
+		g.checkState(t, late, journal.Success, "unknown", "success")
+	}
+	checkAnswer(t, g, g.repeat(t, w.intent("R1")), secretAnswer)
+	g.checkHonest(t)
 }
