@@ -31,6 +31,8 @@ func TestConfirm(t *testing.T) {
 		{"failure confirmed", byRequestID, simulator.Failed, "", "failed", revalidated, "0"},
 		{"pending confirmed", byRequestID, simulator.Pending, "", "pending", revalidated, "2"},
 		{"refused, and not there", byRequestID, simulator.Refused, "", "refused", verified, "0"},
+		{"refused, unreadable status", byRequestID, simulator.Refused, simulator.JunkBeforeJSON, "refused", verified, "0"},
+		{"refused, no status", byRequestID, simulator.Refused, simulator.ResetBefore, "refused", verified, "0"},
 		{"success contradicted", byRequestID, simulator.Success, simulator.StatusContradicts, "unknown", unverified, "2"},
 		{"failure contradicted", byRequestID, simulator.Failed, simulator.StatusContradicts, "unknown", unverified, "2"},
 		{"success taken back", byRequestID, simulator.FlippedFinal, "", "unknown", unverified, "2"},

@@ -286,15 +286,14 @@ func (g *Gateway) confirm(ctx context.Context, x *exchange, answer Answer) Answe
 	verdict, err := g.ask(ctx, x.transaction, known, journal.ByExchange)
 	x.record.ProviderDuration += g.Now().Sub(began)
 	said := x.record.Outcome
-	knowsNothing := !verdict.Found && onlyRefused(verdict.Findings)
 	switch {
 	case err == nil && verdict.Outcome == said && said != nowpay.Unknown:
 		x.record.Integrity = revalidated
 		return answer
-	case said == nowpay.Refused && err != nil:
-		x.unconfirmed = true // asked about later, in the background
+	case said == nowpay.Refused && !knowsOf(verdict):
+		x.unconfirmed = err != nil || !onlyRefused(verdict.Findings) // to be asked about once more, in the background
 		return answer
-	case said == nowpay.Refused && knowsNothing, said == nowpay.Unknown && verdict.Outcome == nowpay.Unknown:
+	case said == nowpay.Unknown && verdict.Outcome == nowpay.Unknown:
 		return answer // nothing speaks against it
 	case said == nowpay.Pending, said == nowpay.Unknown:
 		return x.believe(verdict, answer)
@@ -307,6 +306,13 @@ func (g *Gateway) confirm(ctx context.Context, x *exchange, answer Answer) Answe
 	// Success or failure without a word of the provider's status: not yet.
 	x.record.Outcome, x.record.Integrity = nowpay.Pending, unverified
 	return ownAnswer(x)
+}
+
+// knowsOf reports whether the provider knows of a transaction, or of several, under
+// an id of ours.
+func knowsOf(v integrity.StatusVerdict) bool {
+	ours := []integrity.Finding{integrity.ManyRows, integrity.WrongRequestID, integrity.WrongProviderID}
+	return v.Found || slices.ContainsFunc(v.Findings, func(f integrity.Finding) bool { return slices.Contains(ours, f) })
 }
 
 // onlyRefused reports whether nothing is wrong with the answer to a status query
