@@ -106,7 +106,8 @@ type Reader interface {
 	// NewestEvents are the last ones of Events, at most limit.
 	NewestEvents(ctx context.Context, transaction string, limit int) ([]Event, error)
 
-	// AllEvents yields the events of a chain, in order.
+	// AllEvents yields the events of a chain, in order. What no journal writes,
+	// such as a number below 1, may be left out: CountEvents tells that it is there.
 	AllEvents(ctx context.Context, chain int64) iter.Seq2[Event, error]
 
 	// CountEvents counts all events, of whatever chain.

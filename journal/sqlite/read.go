@@ -105,10 +105,10 @@ func (r reader) AllEvents(ctx context.Context, chain int64) iter.Seq2[journal.Ev
 	return pages(func(last *journal.Event) ([]journal.Event, error) {
 		if last == nil { // whatever number somebody gave to an event
 			return read(ctx, r, scanEvent, "SELECT "+eventColumns+
-				" FROM events WHERE chain = ? ORDER BY number LIMIT ?", chain, page)
+				" FROM events WHERE position >= ?1 << 40 AND position < (?1 + 1) << 40 ORDER BY position LIMIT ?2", chain, page)
 		}
 		return read(ctx, r, scanEvent, "SELECT "+eventColumns+
-			" FROM events WHERE chain = ? AND number > ? ORDER BY number LIMIT ?", chain, last.Number, page)
+			" FROM events WHERE position > (?1 << 40 | ?2) AND position < (?1 + 1) << 40 ORDER BY position LIMIT ?3", chain, last.Number, page)
 	})
 }
 

@@ -29,6 +29,15 @@ func placeholders(columns string) string {
 	return "?" + strings.Repeat(", ?", strings.Count(columns, ","))
 }
 
+// numbered is placeholders that can be named elsewhere in the statement too.
+func numbered(columns string) string {
+	var list strings.Builder
+	for i := range strings.Count(columns, ",") + 1 {
+		fmt.Fprintf(&list, ", ?%d", i+1)
+	}
+	return list.String()[len(", "):]
+}
+
 func transactionValues(t *journal.Transaction) []any {
 	return append([]any{
 		t.ID, t.Account, t.RequestID, t.Merchant, t.Operation, int64(t.Amount), micros(t.Created),

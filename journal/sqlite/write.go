@@ -61,8 +61,8 @@ func (w *writer) prepare(ctx context.Context) error {
 			") ON CONFLICT (request_id, account) DO NOTHING": &w.insert,
 		"UPDATE transactions SET (" + changingColumns + ") = (" + placeholders(changingColumns) + ") WHERE id = ?": &w.update,
 
-		"UPDATE chains SET number = ?, mac = ?, sealing = ? WHERE id = ? AND number = ?":        &w.moveChain,
-		"INSERT INTO events (" + eventColumns + ") VALUES (" + placeholders(eventColumns) + ")": &w.addEvent,
+		"UPDATE chains SET number = ?, mac = ?, sealing = ? WHERE id = ? AND number = ?":                             &w.moveChain,
+		"INSERT INTO events (position, " + eventColumns + ") VALUES (?1 << 40 | ?2, " + numbered(eventColumns) + ")": &w.addEvent,
 
 		"SELECT amount FROM spending WHERE day = ? AND merchant = ?": &w.readSpending,
 		"INSERT INTO spending (day, merchant, amount) VALUES (?, ?, ?)" +

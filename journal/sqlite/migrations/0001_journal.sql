@@ -27,7 +27,7 @@ CREATE TABLE transactions (
     key_id      INTEGER NOT NULL,
     fingerprint BLOB    NOT NULL,
     sealed      BLOB    NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID; -- one tree less to find a row in, and to write
 
 -- The request ID first: people look for it without knowing the account.
 CREATE UNIQUE INDEX transactions_request ON transactions (request_id, account);
@@ -42,6 +42,7 @@ CREATE INDEX transactions_reversed ON transactions (id) WHERE reversed <> '';
 CREATE INDEX transactions_provider ON transactions (provider_id) WHERE provider_id <> '';
 
 CREATE TABLE events (
+    position       INTEGER NOT NULL PRIMARY KEY, -- chain << 40 | number: one tree, only appended to
     chain          INTEGER NOT NULL,
     number         INTEGER NOT NULL,
     transaction_id TEXT    NOT NULL,
@@ -53,9 +54,8 @@ CREATE TABLE events (
     reason         TEXT    NOT NULL,
     evidence       TEXT    NOT NULL,
     row_digest     BLOB    NOT NULL,
-    mac            BLOB    NOT NULL,
-    PRIMARY KEY (chain, number)
-) STRICT; -- with row IDs: as it is only appended to, that is a fifth faster
+    mac            BLOB    NOT NULL
+) STRICT;
 
 CREATE UNIQUE INDEX events_transaction ON events (transaction_id, seq);
 
