@@ -462,6 +462,3 @@ func day(t time.Time) int {
 	year, month, day := t.UTC().Add(ahead).Date()
 	return year*10_000 + int(month)*100 + day
 }
-
-// Day is the Indian calendar day of a time, as in 20261126.
-func Day(t time.Time) int { return day(t) }

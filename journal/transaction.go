@@ -68,10 +68,6 @@ func (t *Transaction) Expired(now time.Time) bool {
 	return (t.State == Sent || t.State == Created) && !now.Before(t.Deadline)
 }
 
-// Settled reports whether a status query can tell nothing new, unless the
-// provider changes its mind.
-func (t *Transaction) Settled() bool { return t.State.Final() }
-
 // Content is what of a transaction is stored encrypted.
 type Content struct {
 	// Answer is what the merchant was answered; nil if it was no answer of the
