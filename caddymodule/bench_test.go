@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -51,7 +52,7 @@ func BenchmarkExchange(b *testing.B) {
 		b.Run(kind.name, func(b *testing.B) {
 			spent := cpuTime(b)
 			writes, commits := g.Metric("nowpay_journal_writes_total"), g.Metric("nowpay_journal_commits_total")
-			b.SetParallelism(clients / 2) // times GOMAXPROCS, which is two on the machine of the figures
+			b.SetParallelism(clients / runtime.GOMAXPROCS(0))
 			b.RunParallel(func(pb *testing.PB) {
 				conn, err := net.Dial("tcp", strings.TrimPrefix(g.URL, "http://"))
 				if err != nil {

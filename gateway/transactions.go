@@ -226,7 +226,7 @@ func (g *Gateway) view(ctx context.Context, x *exchange, merchant *whitelist.Mer
 		view.Amount = t.Amount.String()
 	}
 	if len(events) > 0 {
-		view.EventsLeftOut = events[0].Seq - 1
+		view.EventsLeftOut = events[0].Seq
 	}
 	for _, event := range events {
 		view.Events = append(view.Events, EventView{event.At.UTC(), event.Kind, event.Cause})

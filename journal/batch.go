@@ -204,7 +204,7 @@ func (b *batch) insert(ctx context.Context, tx Tx, operations []*operation) erro
 		}
 		b.rows[t.ID], b.known[t.key()] = t, t
 		b.fresh[intents[t.key()]] = true
-		b.tell(t, &Change{Cause: ByExchange}, Kind(Created), Kind(Sent))
+		b.tell(t, &Change{Cause: ByExchange}, Kind(Sent))
 	}
 	existing, err := tx.LockByRequest(ctx, there)
 	b.keep(existing)
@@ -232,7 +232,7 @@ func (b *batch) row(in *Intent) (Transaction, error) {
 	t := Transaction{
 		ID: in.ID, Account: in.Account, RequestID: in.RequestID, Merchant: in.Merchant, Operation: in.Operation,
 		Amount: in.Amount, Day: day(b.now), State: Sent, Attempt: 1,
-		Created: b.now, Updated: b.now, Deadline: truncate(in.Deadline), Version: 2,
+		Created: b.now, Updated: b.now, Deadline: truncate(in.Deadline), Version: 1,
 		KeyID: key.id, Fingerprint: key.sum(in.Operation, in.Canonical),
 	}
 	if len(in.Fields) > 0 {

@@ -373,12 +373,26 @@ func (j *Journal) List(ctx context.Context, f Filter) iter.Seq2[Transaction, err
 
 // Events are the events of a transaction, in order.
 func (j *Journal) Events(ctx context.Context, id string) ([]Event, error) {
-	return j.options.Store.Events(ctx, id)
+	events, err := j.options.Store.Events(ctx, id)
+	return timeline(events), err
 }
 
-// NewestEvents are the last events of a transaction, at most limit, in order.
+// NewestEvents are the last events of a transaction, in order: at most limit of
+// those that are stored.
 func (j *Journal) NewestEvents(ctx context.Context, id string, limit int) ([]Event, error) {
-	return j.options.Store.NewestEvents(ctx, id, limit)
+	events, err := j.options.Store.NewestEvents(ctx, id, limit)
+	return timeline(events), err
+}
+
+// timeline tells of both steps of an intent: that a transaction was created and
+// that it may be sent is written as one event, and each event costs.
+func timeline(events []Event) []Event {
+	if len(events) == 0 || events[0].Seq != 1 || events[0].Kind != Kind(Sent) {
+		return events
+	}
+	created := events[0]
+	created.Seq, created.Kind = 0, Kind(Created)
+	return slices.Insert(events, 0, created)
 }
 
 // Stats counts what is not settled.

@@ -12,7 +12,7 @@ type State string
 
 // The states. Success, Failed, Refused and Unsent are final.
 const (
-	Created State = "created" // recorded, and nothing else yet
+	Created State = "created" // recorded; in the same step it is sent
 	Sent    State = "sent"    // a byte may have left
 	Success       = State(nowpay.Success)
 	Failed        = State(nowpay.Failed)
@@ -114,7 +114,7 @@ type Event struct {
 	Chain       int64  // of the gateway that wrote it
 	Number      int64  // in the chain, from 1 without gaps
 	Transaction string // its ID
-	Seq         int    // in the transaction, from 1 without gaps
+	Seq         int    // in the transaction, from 1 without gaps; 0 for what is told with the first
 	At          time.Time
 	Kind        Kind
 	Cause       Cause

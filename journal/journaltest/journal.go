@@ -218,14 +218,14 @@ func (g *gateway) checkState(t tb, row journal.Transaction, want journal.State, 
 	if err != nil {
 		t.Fatalf("Events() = %v", err)
 	}
-	if len(events) != row.Version {
+	if len(events) != row.Version+1 {
 		t.Errorf("transaction %s has version %d and %d events", row.RequestID, row.Version, len(events))
 	}
 	var told []journal.Kind
 	for i, event := range events {
 		told = append(told, event.Kind)
-		if event.Seq != i+1 {
-			t.Errorf("event %d of transaction %s has the number %d", i+1, row.RequestID, event.Seq)
+		if event.Seq != i {
+			t.Errorf("event %d of transaction %s has the number %d", i, row.RequestID, event.Seq)
 		}
 	}
 	check(t, "events of "+row.RequestID, told, append([]journal.Kind{"created", "sent"}, kinds...))

@@ -29,7 +29,7 @@ func testFresh(t *testing.T, w *world) {
 	want := journal.Transaction{
 		ID: in.ID, Account: account, RequestID: "R1", Merchant: merchant, Operation: "bank/payout", Amount: 100,
 		Day: today, State: journal.Sent, Attempt: 1, Created: w.now(), Updated: w.now(), Deadline: in.Deadline,
-		Version: 2, NextCheck: in.Deadline, KeyID: 1, Fingerprint: row.Fingerprint, Sealed: row.Sealed,
+		Version: 1, NextCheck: in.Deadline, KeyID: 1, Fingerprint: row.Fingerprint, Sealed: row.Sealed,
 	}
 	checkOne(t, "row", row, nil, want)
 	if len(row.Fingerprint) != 32 || len(row.Sealed) == 0 {
@@ -228,7 +228,7 @@ func testExpired(t *testing.T, w *world) {
 	g.checkState(t, g.repeat(t, w.intent("R1")), journal.Sent)
 	w.pass(time.Microsecond)
 	seen, err := g.Get(t.Context(), row.ID)
-	if err != nil || seen.State != journal.Unknown || seen.Version != 2 {
+	if err != nil || seen.State != journal.Unknown || seen.Version != 1 {
 		t.Errorf("Get() = %+v, %v; want it shown as unknown", seen, err)
 	}
 	row = g.repeat(t, w.intent("R1"))

@@ -99,10 +99,6 @@ func TestPlans(t *testing.T) {
 	}
 	defer store.Close()
 	now := time.Date(2026, 11, 26, 0, 0, 0, 0, time.UTC)
-	selects := func(filter journal.Filter) (string, []any) {
-		where, args := conditions(filter)
-		return "SELECT " + transactionColumns + " FROM transactions" + where + " ORDER BY id DESC", args
-	}
 	for _, c := range []struct {
 		filter journal.Filter
 		index  string
@@ -110,23 +106,23 @@ func TestPlans(t *testing.T) {
 		{journal.Filter{RequestID: "1"}, "transactions_request"},
 		{journal.Filter{RequestID: "1", Account: "main"}, "transactions_request"},
 		{journal.Filter{ProviderID: "1"}, "transactions_provider"},
-		{journal.Filter{States: []journal.State{journal.Unknown, journal.Pending}}, "transactions_open"},
-		{journal.Filter{Attention: true}, "transactions_attention"},
-		{journal.Filter{Reversed: true}, "transactions_reversed"},
+		{journal.Filter{States: []journal.State{journal.Unknown, journal.Pending}}, "transactions_watched"},
+		{journal.Filter{Attention: true}, "transactions_watched"},
+		{journal.Filter{Reversed: true}, "transactions_watched"},
 		{journal.Filter{Since: now, Until: now.Add(24 * time.Hour)}, "PRIMARY KEY"},
 		{journal.Filter{Merchant: "shop", Before: "01"}, "PRIMARY KEY"},
 	} {
-		query, args := selects(c.filter)
+		query, args := selection(c.filter)
 		if plan := planOf(t, store, query, args...); !strings.Contains(plan, c.index) {
 			t.Errorf("List(%+v) is done by %s, want %s", c.filter, plan, c.index)
 		}
 	}
 	due := "SELECT id FROM transactions WHERE next_check <> 0 AND next_check <= ? AND account IN (?) ORDER BY next_check LIMIT 1"
-	if plan := planOf(t, store, due, 1, "main"); !strings.Contains(plan, "transactions_due") || strings.Contains(plan, "B-TREE") {
+	if plan := planOf(t, store, due, 1, "main"); !strings.Contains(plan, "transactions_watched") || strings.Contains(plan, "B-TREE") {
 		t.Errorf("due rows are found by %s", plan)
 	}
 	open := "SELECT state, count(*), min(created) FROM transactions WHERE " + isOpen + " GROUP BY state"
-	if plan := planOf(t, store, open); !strings.Contains(plan, "COVERING INDEX transactions_open") {
+	if plan := planOf(t, store, open); !strings.Contains(plan, "COVERING INDEX transactions_watched") {
 		t.Errorf("the statistics are found by %s", plan)
 	}
 }

@@ -22,9 +22,8 @@ func (r reader) List(ctx context.Context, filter journal.Filter) iter.Seq2[journ
 		if last != nil {
 			filter.Before = last.ID
 		}
-		where, args := conditions(filter)
-		all, err := read(ctx, r, scanTransaction, "SELECT "+transactionColumns+" FROM transactions"+
-			where+" ORDER BY id DESC LIMIT ?", append(args, limit)...)
+		query, args := selection(filter)
+		all, err := read(ctx, r, scanTransaction, query+" LIMIT ?", append(args, limit)...)
 		left -= len(all)
 		return all, err
 	})
@@ -33,9 +32,11 @@ func (r reader) List(ctx context.Context, filter journal.Filter) iter.Seq2[journ
 // drift is how far a transaction's ID and its creation may be apart.
 const drift = time.Hour
 
-// conditions says in SQL what a filter selects. The conditions that are there
-// twice are those of an index.
-func conditions(f journal.Filter) (where string, args []any) {
+// selection says in SQL what a filter selects, newest first. The conditions that
+// are there twice are those of an index.
+func selection(f journal.Filter) (query string, args []any) {
+	query = "SELECT " + transactionColumns + " FROM transactions"
+	order := " ORDER BY id DESC"
 	var all []string
 	add := func(condition string, values ...any) {
 		all = append(all, condition)
@@ -61,14 +62,18 @@ func conditions(f journal.Filter) (where string, args []any) {
 		}
 		add("state IN ("+list(len(states))+")", states...)
 	}
+	watched := func(condition string) {
+		add(condition)
+		order = " ORDER BY +id DESC" // to sort few rows, not to go through all in order
+	}
 	if len(f.States) > 0 && !slices.ContainsFunc(f.States, func(s journal.State) bool { return !unsettled(s) }) {
-		add(isOpen)
+		watched(isOpen)
 	}
 	if f.Attention {
-		add("attention <> 0")
+		watched("attention <> 0")
 	}
 	if f.Reversed {
-		add("reversed <> ''")
+		watched("reversed <> ''")
 	}
 	if f.Before != "" {
 		add("id < ?", f.Before)
@@ -80,10 +85,10 @@ func conditions(f journal.Filter) (where string, args []any) {
 	if !f.Until.IsZero() {
 		add("id < ? AND created < ?", firstID(f.Until.Add(drift)), micros(f.Until))
 	}
-	if len(all) == 0 {
-		return "", nil
+	if len(all) > 0 {
+		query += " WHERE " + strings.Join(all, " AND ")
 	}
-	return " WHERE " + strings.Join(all, " AND "), args
+	return query + order, args
 }
 
 // list returns n placeholders.

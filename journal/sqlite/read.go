@@ -158,9 +158,9 @@ func (r reader) Chain(ctx context.Context, id int64) (journal.Chain, error) {
 	return one(ctx, r, scanChain, "SELECT "+chainColumns+" FROM chains WHERE id = ?", id)
 }
 
-// isOpen is the condition of the index of open transactions, to the letter:
-// else the index is not used.
-const isOpen = "state IN ('created', 'sent', 'pending', 'unknown')"
+// isOpen is a condition of the index of watched transactions, to the letter: else
+// the index is not used.
+const isOpen = "(state = 'created' OR state = 'sent' OR state = 'pending' OR state = 'unknown')"
 
 func (r reader) Stats(ctx context.Context) (journal.Stats, error) {
 	type row struct {

@@ -13,12 +13,19 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 )
 
+// maxRecent bounds what is kept in memory: as many as may be under way at once.
+const maxRecent = 4096
+
 // writer is the only connection that writes, with its statements. They are
 // prepared once: a batch is mostly their work.
 type writer struct {
 	conn   *sql.Conn
 	all    []*sql.Stmt
 	broken bool // of no use any more
+
+	// recent are rows as they were committed, which are likely to be asked for
+	// next: what an exchange has inserted it settles soon. Nobody else writes.
+	recent map[string]journal.Transaction
 
 	begin, commit, rollback                 *sql.Stmt
 	lockByRequest, lockByID, insert, update *sql.Stmt
@@ -32,7 +39,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	if err != nil {
 		return nil, explain("connecting to write", err)
 	}
-	w := &writer{conn: conn}
+	w := &writer{conn: conn, recent: make(map[string]journal.Transaction)}
 	if err := w.prepare(ctx); err != nil {
 		w.discard()
 		return nil, err
@@ -98,6 +105,7 @@ func (w *writer) run(ctx context.Context, batch func(context.Context, journal.Tx
 	committed := false
 	defer func() {
 		if !committed {
+			clear(w.recent)
 			// After some errors SQLite has rolled back by itself, and says so.
 			_, err := w.rollback.ExecContext(quiet)
 			w.broken = err != nil
@@ -210,6 +218,10 @@ func (t *transaction) LockByRequest(ctx context.Context, keys []journal.RequestK
 
 func (t *transaction) LockByID(ctx context.Context, ids []string) (all []journal.Transaction, err error) {
 	for _, id := range ids {
+		if row, ok := t.recent[id]; ok {
+			all = append(all, row)
+			continue
+		}
 		found, err := locked(ctx, t, scanTransaction, t.lockByID, id)
 		if err != nil {
 			return nil, err
@@ -243,13 +255,23 @@ func (t *transaction) Insert(ctx context.Context, rows []journal.Transaction) (a
 		}
 		if n == 1 {
 			added = append(added, rows[i].ID)
+			t.keep(rows[i])
 		}
 	}
 	return added, nil
 }
 
+// keep keeps a row in memory until it changes.
+func (t *transaction) keep(row journal.Transaction) {
+	if len(t.recent) >= maxRecent { // most were not settled: who asks for one reads it
+		clear(t.recent)
+	}
+	t.recent[row.ID] = row
+}
+
 func (t *transaction) Update(ctx context.Context, rows []journal.Transaction) error {
 	for i := range rows {
+		delete(t.recent, rows[i].ID)
 		err := t.must(ctx, "updating a transaction", t.update, append(changingValues(&rows[i]), rows[i].ID)...)
 		if err != nil {
 			return err
