@@ -109,7 +109,7 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 		return err
 	}
 	for _, o := range operations {
-		o.begun, o.claimed, o.stuck, o.err = Begun{}, nil, make(map[string]error), nil
+		o.begun, o.claimed, o.stuck, o.err = Begun{}, nil, nil, nil
 		switch {
 		case o.begin != nil:
 			o.begun, o.err = b.begin(o.begin)
@@ -359,6 +359,7 @@ func (b *batch) claim(ctx context.Context, tx Tx, o *operation) error {
 		return err
 	}
 	b.keep(due)
+	o.stuck = make(map[string]error)
 	for _, row := range due {
 		t := b.rows[row.ID]
 		if t.NextCheck.IsZero() || t.NextCheck.After(b.now) {
