@@ -49,13 +49,14 @@ type Claim struct {
 	Next func(Transaction) time.Time
 }
 
-// operation is one write that waits for its batch. One of begin, change, claim
-// and other is set.
+// operation is one write that waits for its batch. One of begin, change, claim,
+// notify and other is set.
 type operation struct {
 	begin  *Intent
 	change *Change
 	id     string // of the transaction that changes
 	claim  *Claim
+	notify bool
 	other  func(context.Context, Tx) error
 	// must be written, however late: nobody can decide otherwise any more.
 	must bool
@@ -82,8 +83,10 @@ type batch struct {
 	fresh  map[*Intent]bool // whose row was inserted here
 	dirty  map[string]bool  // rows to be updated, by ID
 	events []Event
-	spent  map[spendingKey]nowpay.Paise // by merchants with a limit, locked
-	spends map[spendingKey]nowpay.Paise // what this batch adds to it
+	// messages tell merchants of what has changed.
+	messages []Message
+	spent    map[spendingKey]nowpay.Paise // by merchants with a limit, locked
+	spends   map[spendingKey]nowpay.Paise // what this batch adds to it
 }
 
 type spendingKey struct {
@@ -119,6 +122,8 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 			if err := b.claim(ctx, tx, o); err != nil {
 				return err
 			}
+		case o.notify:
+			o.err = b.notifyAgain(o.id)
 		case o.other != nil:
 			if err := o.other(ctx, tx); err != nil {
 				return err
@@ -139,7 +144,7 @@ func (b *batch) load(ctx context.Context, tx Tx, operations []*operation) error 
 	var spent []Spending
 	for _, o := range operations {
 		switch {
-		case o.change != nil:
+		case o.change != nil, o.notify:
 			ids = append(ids, o.id)
 		case o.begin != nil && o.begin.DailyLimit > 0:
 			keys = append(keys, o.begin.key())
@@ -323,6 +328,9 @@ func (b *batch) change(id string, c *Change) (Transaction, error) {
 	case !before && now:
 		b.spend(t, t.Amount)
 	}
+	if kind := tellsMerchant(t, &after); c.Notify && kind != "" {
+		b.notify(&after, kind)
+	}
 	*t = after
 	b.dirty[id] = true
 	b.tell(t, c, kinds...)
@@ -414,6 +422,9 @@ func (b *batch) write(ctx context.Context, tx Tx) error {
 	}
 	slices.SortFunc(spends, compareSpending)
 	if err := tx.AddSpending(ctx, spends); err != nil {
+		return err
+	}
+	if err := tx.AddMessages(ctx, b.messages); err != nil {
 		return err
 	}
 	if len(b.events) == 0 {

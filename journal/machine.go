@@ -37,6 +37,9 @@ type Change struct {
 	Checked bool
 	// Attention is set if the transaction needs a person from now on.
 	Attention bool
+	// Notify is set if the merchant is to be told, should the change make the
+	// transaction final or contradict it.
+	Notify bool
 	// Next gives the time at which to look at the transaction again, out of the
 	// row after the change. Nil leaves it as it is.
 	Next func(after Transaction) time.Time

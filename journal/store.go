@@ -82,6 +82,29 @@ type Tx interface {
 	// AddSpending adds amounts, which may be negative.
 	AddSpending(ctx context.Context, amounts []Spending) error
 
+	// AddMessages adds messages. Where there is one with the ID, it is seen so
+	// often more, and updated then; if it was dead, or is a notification that does
+	// not wait, it waits from the beginning, as the new one.
+	AddMessages(ctx context.Context, messages []Message) error
+
+	// LockMessages locks and reads messages, in ascending order of their IDs.
+	// Those that do not exist are left out.
+	LockMessages(ctx context.Context, ids []string) ([]Message, error)
+
+	// LockMessagesDue locks and reads messages of a claim, whose Due is set and
+	// not after now, those that wait longest first. Messages of which an earlier
+	// one of the same box and transaction waits, and those that others have
+	// locked, are skipped.
+	LockMessagesDue(ctx context.Context, claim MessageClaim, now time.Time) ([]Message, error)
+
+	// UpdateMessages writes Transaction, State, Note, Created, Updated, Due and
+	// Tries of messages that are locked.
+	UpdateMessages(ctx context.Context, messages []Message) error
+
+	// DeleteMessages deletes at most limit messages that do not wait and were
+	// updated before the time, and returns how many.
+	DeleteMessages(ctx context.Context, before time.Time, limit int) (int, error)
+
 	// AddKey adds a data key unless there is one with its ID, and reports
 	// whether it did. SetKey replaces the wrapped key.
 	AddKey(ctx context.Context, key DataKey) (added bool, err error)
@@ -117,6 +140,14 @@ type Reader interface {
 	// Orphans yields the IDs that events name and no transaction has.
 	LastEvents(ctx context.Context) iter.Seq2[LastEvent, error]
 	Orphans(ctx context.Context) iter.Seq2[string, error]
+
+	// Message finds one by its ID. Messages yields those of a filter, the newest
+	// first: by descending Created, then ID. It ends after the first error.
+	Message(ctx context.Context, id string) (Message, error)
+	Messages(ctx context.Context, filter MessageFilter) iter.Seq2[Message, error]
+
+	// MessageStats counts those that wait, by box and lane, in their order.
+	MessageStats(ctx context.Context) ([]MessageStats, error)
 
 	// Keys and Chains are all there are, by ID.
 	Keys(ctx context.Context) ([]DataKey, error)

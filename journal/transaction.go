@@ -95,6 +95,7 @@ const (
 	ByRevalidation   Cause = "revalidation"   // the provider was asked for a merchant or an operator
 	ByReconciliation Cause = "reconciliation" // the provider was asked in the background
 	ByDailyCheck     Cause = "daily-check"    // the provider was asked about a final state
+	ByCallback       Cause = "callback"       // the provider said so by itself
 	ByOperator       Cause = "operator"       // a person decided
 )
 

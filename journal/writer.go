@@ -201,7 +201,7 @@ func (w *writer) try(operations []*operation) ([]*operation, error) {
 // there is a new data key, which the key file of before cannot decrypt. A chain
 // that is in doubt is not left.
 func (w *writer) extend(operations []*operation) error {
-	tells := func(o *operation) bool { return o.other == nil }
+	tells := func(o *operation) bool { return o.other == nil && !o.notify }
 	if w.chain.KeyID == w.keys.newest().id || len(w.doubts) > 0 || !slices.ContainsFunc(operations, tells) {
 		return nil
 	}

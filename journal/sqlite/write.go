@@ -32,6 +32,8 @@ type writer struct {
 	moveChain, addEvent                     *sql.Stmt
 	readSpending, addSpending               *sql.Stmt
 	addKey, setKey, addChain                *sql.Stmt
+	addMessage, lockMessage, updateMessage  *sql.Stmt
+	deleteMessages                          *sql.Stmt
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -74,6 +76,11 @@ func (w *writer) prepare(ctx context.Context) error {
 		"SELECT amount FROM spending WHERE day = ? AND merchant = ?": &w.readSpending,
 		"INSERT INTO spending (day, merchant, amount) VALUES (?, ?, ?)" +
 			" ON CONFLICT DO UPDATE SET amount = amount + excluded.amount": &w.addSpending,
+
+		addMessage(): &w.addMessage,
+		"SELECT " + messageColumns + " FROM messages WHERE id = ?":                                                                     &w.lockMessage,
+		"UPDATE messages SET (" + messageChanging + ") = (" + placeholders(messageChanging) + ") WHERE id = ?":                         &w.updateMessage,
+		"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE state <> 'waiting' AND updated < ? ORDER BY updated LIMIT ?)": &w.deleteMessages,
 
 		"INSERT INTO data_keys (" + keyColumns + ") VALUES (" + placeholders(keyColumns) + ") ON CONFLICT DO NOTHING":  &w.addKey,
 		"UPDATE data_keys SET wrapped = ? WHERE id = ?":                                                                &w.setKey,

@@ -1,0 +1,133 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"iter"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+)
+
+const (
+	messageColumns = "id, box, lane, seq, kind, seen, key_id, sealed, " + messageChanging
+	// Those that change come last.
+	messageChanging = "transaction_id, state, note, created, updated, due, tries"
+	isWaiting       = "state = 'waiting'" // as in the indexes, to the letter
+)
+
+func messageValues(m *journal.Message) []any {
+	return append([]any{m.ID, string(m.Box), m.Lane, m.Seq, m.Kind, m.Seen, m.KeyID, blob(m.Sealed)}, messageChanges(m)...)
+}
+
+func messageChanges(m *journal.Message) []any {
+	return []any{m.Transaction, string(m.State), m.Note, micros(m.Created), micros(m.Updated), micros(m.Due), m.Tries}
+}
+
+func scanMessage(rows *sql.Rows) (m journal.Message, err error) {
+	err = rows.Scan(&m.ID, &m.Box, &m.Lane, &m.Seq, &m.Kind, &m.Seen, &m.KeyID, &m.Sealed,
+		&m.Transaction, &m.State, &m.Note, at(&m.Created), at(&m.Updated), at(&m.Due), &m.Tries)
+	return m, err
+}
+
+// addMessage is the statement of AddMessages: what came again begins again, if
+// it was of no use before.
+func addMessage() string {
+	var again []string
+	for column := range strings.SplitSeq("state, note, created, due, tries", ", ") {
+		again = append(again, column+" = CASE WHEN messages.state = 'dead' OR messages.box = 'out' AND messages.state <> 'waiting'"+
+			" THEN excluded."+column+" ELSE messages."+column+" END")
+	}
+	return "INSERT INTO messages (" + messageColumns + ") VALUES (" + placeholders(messageColumns) + ")" +
+		" ON CONFLICT DO UPDATE SET seen = messages.seen + excluded.seen, updated = excluded.updated, " + strings.Join(again, ", ")
+}
+
+func (t *transaction) AddMessages(ctx context.Context, messages []journal.Message) error {
+	for i := range messages {
+		if err := t.must(ctx, "adding a message", t.addMessage, messageValues(&messages[i])...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *transaction) LockMessages(ctx context.Context, ids []string) (all []journal.Message, err error) {
+	for _, id := range slices.Sorted(slices.Values(ids)) {
+		found, err := locked(ctx, t, scanMessage, t.lockMessage, id)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, found...)
+	}
+	return all, nil
+}
+
+func (t *transaction) LockMessagesDue(ctx context.Context, c journal.MessageClaim, now time.Time) ([]journal.Message, error) {
+	args := []any{string(c.Box), micros(now)}
+	free := ""
+	if len(c.Busy) > 0 {
+		free = " AND lane NOT IN (" + list(len(c.Busy)) + ")"
+		for _, lane := range c.Busy {
+			args = append(args, lane)
+		}
+	}
+	return lockedBy(ctx, t, t.conn.QueryContext, scanMessage, "SELECT "+messageColumns+" FROM messages WHERE id IN"+
+		" (SELECT id FROM (SELECT id, due, row_number() OVER (PARTITION BY lane ORDER BY due, id) AS place"+
+		" FROM messages AS m WHERE "+isWaiting+" AND box = ? AND due > 0 AND due <= ?"+free+
+		" AND (transaction_id = '' OR NOT EXISTS (SELECT 1 FROM messages AS e WHERE e.transaction_id = m.transaction_id"+
+		" AND e.box = m.box AND e.seq < m.seq AND e."+isWaiting+")))"+
+		" WHERE place <= ? ORDER BY due, id LIMIT ?) ORDER BY due, id", append(args, c.PerLane, c.Limit)...)
+}
+
+func (t *transaction) UpdateMessages(ctx context.Context, messages []journal.Message) error {
+	for i := range messages {
+		m := &messages[i]
+		if err := t.must(ctx, "updating a message", t.updateMessage, append(messageChanges(m), m.ID)...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (t *transaction) DeleteMessages(ctx context.Context, before time.Time, limit int) (int, error) {
+	n, err := t.exec(ctx, "deleting messages", t.deleteMessages, micros(before), limit)
+	return int(n), err
+}
+
+func (r reader) Message(ctx context.Context, id string) (journal.Message, error) {
+	return one(ctx, r, scanMessage, "SELECT "+messageColumns+" FROM messages WHERE id = ?", id)
+}
+
+func (r reader) Messages(ctx context.Context, f journal.MessageFilter) iter.Seq2[journal.Message, error] {
+	left := f.Limit
+	return pages(func(last *journal.Message) ([]journal.Message, error) {
+		limit := page
+		if f.Limit > 0 {
+			limit = min(left, page)
+		}
+		conditions, args := []string{"true"}, []any{}
+		for _, c := range []struct{ column, value string }{
+			{"box", string(f.Box)}, {"lane", f.Lane}, {"transaction_id", f.Transaction}, {"state", string(f.State)},
+		} {
+			if c.value != "" {
+				conditions, args = append(conditions, c.column+" = ?"), append(args, c.value)
+			}
+		}
+		if last != nil {
+			conditions, args = append(conditions, "(created, id) < (?, ?)"), append(args, micros(last.Created), last.ID)
+		}
+		all, err := read(ctx, r, scanMessage, "SELECT "+messageColumns+" FROM messages WHERE "+
+			strings.Join(conditions, " AND ")+" ORDER BY created DESC, id DESC LIMIT ?", append(args, limit)...)
+		left -= len(all)
+		return all, err
+	})
+}
+
+func (r reader) MessageStats(ctx context.Context) ([]journal.MessageStats, error) {
+	return read(ctx, r, func(rows *sql.Rows) (s journal.MessageStats, err error) {
+		err = rows.Scan(&s.Box, &s.Lane, &s.Count, at(&s.Oldest))
+		return s, err
+	}, "SELECT box, lane, count(*), min(created) FROM messages WHERE "+isWaiting+" GROUP BY box, lane ORDER BY box, lane")
+}
