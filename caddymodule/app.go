@@ -51,21 +51,28 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.rt.acquireJournal(settings.journal); err != nil {
 		return err
 	}
+	if a.rt.senders, err = a.senders(); err != nil {
+		return err
+	}
 	a.rt.gateway = gateway.New(gateway.Config{
-		Catalogue: settings.catalogue,
-		Policy:    settings.policy,
-		Accounts:  accounts,
-		Egress:    a.rt.egress,
-		Journal:   a.rt.journal.Journal,
-		Limits:    gateway.NewLimits(settings.policy.Merchants(), servingLimits(), time.Now),
-		Reconcile: settings.reconcile,
-		MaxBody:   settings.maxBody,
-		Logger:    a.rt.logger,
-		Record:    metrics.record,
-		Observed:  metrics.observe,
-		NewID:     func() string { return ulid.Make().String() },
-		Now:       time.Now,
-		Random:    rand.Float64,
+		Catalogue:  settings.catalogue,
+		Policy:     settings.policy,
+		Accounts:   accounts,
+		Egress:     a.rt.egress,
+		Journal:    a.rt.journal.Journal,
+		Limits:     gateway.NewLimits(settings.policy.Merchants(), servingLimits(), time.Now),
+		Reconcile:  settings.reconcile,
+		Callbacks:  settings.callbacks,
+		Notify:     notifiers(a.rt.senders),
+		MaxBody:    settings.maxBody,
+		Logger:     a.rt.logger,
+		Record:     metrics.record,
+		Observed:   metrics.observe,
+		CalledBack: metrics.calledBack,
+		Posted:     metrics.posted,
+		NewID:      func() string { return ulid.Make().String() },
+		Now:        time.Now,
+		Random:     rand.Float64,
 	})
 	return nil
 }
@@ -93,7 +100,7 @@ func (a *App) Start() error {
 	}
 	starting.Wait()
 	a.rt.serve()
-	a.rt.reconcile(ctx)
+	a.rt.work(ctx)
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"github.com/caddyserver/caddy/v2/caddyconfig"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 	"github.com/caddyserver/caddy/v2/caddyconfig/httpcaddyfile"
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 )
 
 func init() {
@@ -12,6 +13,8 @@ func init() {
 	// with a slash for a path matcher, and requests past it would go unanswered.
 	httpcaddyfile.RegisterDirective("nowpay_gateway", parseGateway)
 	httpcaddyfile.RegisterDirectiveOrder("nowpay_gateway", httpcaddyfile.Before, "reverse_proxy")
+	httpcaddyfile.RegisterDirective("nowpay_callback", parseCallback)
+	httpcaddyfile.RegisterDirectiveOrder("nowpay_callback", httpcaddyfile.Before, "reverse_proxy")
 }
 
 // parseApp reads the global option `nowpay`.
@@ -29,14 +32,25 @@ func parseApp(d *caddyfile.Dispenser, existing any) (any, error) {
 
 // parseGateway reads the directive `nowpay_gateway`.
 func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	return parseBare(h, new(Handler))
+}
+
+// parseCallback reads the directive `nowpay_callback`.
+func parseCallback(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
+	return parseBare(h, new(CallbackHandler))
+}
+
+// parseBare reads a directive of one word.
+func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]httpcaddyfile.ConfigValue, error) {
 	h.Next() // the directive's name
+	name := h.Val()
 	if h.NextArg() {
-		return nil, h.Err("nowpay_gateway takes no argument and no matcher, not even a path: it answers every request; put it into a `handle` block to narrow it down")
+		return nil, h.Errf("%s takes no argument and no matcher, not even a path: it answers every request; put it into a `handle` block to narrow it down", name)
 	}
 	if h.NextBlock(0) {
-		return nil, h.Err("nowpay_gateway takes no block: it is configured by `nowpay` in the global options")
+		return nil, h.Errf("%s takes no block: it is configured by `nowpay` in the global options", name)
 	}
-	return h.NewRoute(nil, new(Handler)), nil
+	return h.NewRoute(nil, handler), nil
 }
 
 // UnmarshalCaddyfile reads the block of the global option. Lines with several
@@ -97,6 +111,30 @@ func parseGateway(h httpcaddyfile.Helper) ([]httpcaddyfile.ConfigValue, error) {
 //			rate              <requests>/<duration> [<burst>]
 //			request_id_prefix <letters and digits>
 //			strip_credentials
+//			notify <url> {
+//				secret_file   <file>
+//				private
+//				insecure_http
+//				ca            <file>
+//				local_address <ip>
+//			}
+//		}
+//		callbacks {
+//			from          <cidr>...|anywhere
+//			settle|hint
+//			secret_path   <file>
+//			secret_header <name> <file>
+//		}
+//		callback_shape <name> {
+//			request_id  <path>
+//			provider_id <path>
+//			state       <path>
+//			reference   <path>
+//			message     <path>
+//			amount      <path>
+//			success     <text>...
+//			failed      <text>...
+//			pending     <text>...
 //		}
 //		journal sqlite [<path>] {
 //			key_file <file>
@@ -121,13 +159,15 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		return err
 	}
 	return words{
-		"account":   namedBlocks(&a.Accounts, (*Account).words),
-		"upstream":  a.parseUpstream,
-		"operation": namedBlocks(&a.Operations, (*Operation).words),
-		"merchant":  namedBlocks(&a.Merchants, (*Merchant).words),
-		"journal":   guestModule(&a.JournalRaw, "nowpay.journals", "store"),
-		"reconcile": a.parseReconcile,
-		"max_body":  oneSize(&a.MaxBody),
+		"account":        namedBlocks(&a.Accounts, (*Account).words),
+		"upstream":       a.parseUpstream,
+		"operation":      namedBlocks(&a.Operations, (*Operation).words),
+		"merchant":       namedBlocks(&a.Merchants, (*Merchant).words),
+		"callbacks":      a.parseCallbacks,
+		"callback_shape": namedBlocks(&a.CallbackShapes, (*CallbackShape).words),
+		"journal":        guestModule(&a.JournalRaw, "nowpay.journals", "store"),
+		"reconcile":      a.parseReconcile,
+		"max_body":       oneSize(&a.MaxBody),
 	}.parse(d, "nowpay")
 }
 
@@ -173,6 +213,7 @@ func (m *Merchant) words() words {
 		"rate":              oneRate(&m.Rate),
 		"request_id_prefix": oneText(&m.RequestIDPrefix),
 		"strip_credentials": bareWord(&m.StripCredentials),
+		"notify":            m.parseNotify,
 	}
 }
 

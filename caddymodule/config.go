@@ -41,6 +41,12 @@ type App struct {
 	// fields say.
 	Reconcile *Reconcile `json:"reconcile,omitempty"`
 
+	// Whose callbacks are taken, and what they may do. Default: nobody's.
+	Callbacks *Callbacks `json:"callbacks,omitempty"`
+
+	// Forms of callbacks to add to the known ones, or corrections of them, by name.
+	CallbackShapes map[string]*CallbackShape `json:"callback_shapes,omitempty"`
+
 	// The largest request body that a merchant may send, in bytes. Larger ones
 	// are refused with `body-too-large`. Default: 65536 (64 KiB). Bodies are
 	// held in memory as a whole while they are worked on.
@@ -309,6 +315,10 @@ type Merchant struct {
 	// with another, in whatever letter case, and no request ID of another merchant
 	// on the account: those are refused. Default: none.
 	RequestIDPrefix string `json:"request_id_prefix,omitempty"`
+
+	// Where the merchant is told of transactions that become final later, and of
+	// those that are reversed. Default: it is not told, and has to ask.
+	Notify *Notify `json:"notify,omitempty"`
 
 	// Removes `username` and `key` from what the merchant sends, for apps that
 	// still have them in their bodies. Default: false, which refuses such

@@ -138,7 +138,7 @@ func write(w http.ResponseWriter, answer gateway.Answer) error {
 
 // caller gathers what the request proves about who sent it.
 func (h *Handler) caller(r *http.Request) whitelist.Caller {
-	caller := whitelist.Caller{Token: bearerToken(r.Header), Source: h.source(r)}
+	caller := whitelist.Caller{Token: bearerToken(r.Header), Source: sourceOf(r, h.logger)}
 	if r.TLS != nil && len(r.TLS.PeerCertificates) > 0 {
 		caller.Certificate = r.TLS.PeerCertificates[0]
 		caller.CertificateVerified = len(r.TLS.VerifiedChains) > 0
@@ -163,9 +163,9 @@ func bearerToken(header http.Header) string {
 	return token
 }
 
-// source is the caller's address as Caddy resolved it; the zero address, which
+// sourceOf is the caller's address as Caddy resolved it; the zero address, which
 // the whitelist refuses, where it cannot be relied on.
-func (h *Handler) source(r *http.Request) netip.Addr {
+func sourceOf(r *http.Request, logger *slog.Logger) netip.Addr {
 	text, _ := caddyhttp.GetVar(r.Context(), caddyhttp.ClientIPVarKey).(string)
 	client, err := netip.ParseAddr(text)
 	if err != nil {
@@ -177,7 +177,7 @@ func (h *Handler) source(r *http.Request) netip.Addr {
 	strict := ok && server.TrustedProxiesStrict > 0
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if !strict && (err != nil || peer.Addr().WithZone("") != client) {
-		h.logger.Error("refusing a forwarded address: set trusted_proxies_strict beside trusted_proxies")
+		logger.Error("refusing a forwarded address: set trusted_proxies_strict beside trusted_proxies")
 		return netip.Addr{}
 	}
 	return client

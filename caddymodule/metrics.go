@@ -6,6 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
 )
 
 // metrics outlive configurations, so that counters do not restart at a reload.
@@ -21,6 +22,9 @@ type metricSet struct {
 	asked      *prometheus.CounterVec
 	decisions  *prometheus.CounterVec
 	integrity  *prometheus.CounterVec
+	callbacks  *prometheus.CounterVec
+	worked     *prometheus.CounterVec
+	notified   *prometheus.CounterVec
 	own        *prometheus.HistogramVec
 	provider   *prometheus.HistogramVec
 	inFlight   prometheus.Gauge
@@ -55,6 +59,18 @@ func newMetricSet() *metricSet {
 			Namespace: namespace, Name: "integrity_failures_total",
 			Help: "Provider answers that failed a check, by kind; key-leak means that the answer held the key.",
 		}, []string{"operation", "kind"}),
+		callbacks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "callbacks_total",
+			Help: "Callback requests, by what became of them: recorded, refused (wrong address or secret), broken, forgotten (one of very many of no transaction), or lost (the journal could not record it).",
+		}, []string{"result"}),
+		worked: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "callbacks_worked_total",
+			Help: "Looks at recorded callbacks, by form and by what came of them: waiting (looked at again), done, or dead (of no use).",
+		}, []string{"shape", "result"}),
+		notified: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Namespace: namespace, Name: "notifications_total",
+			Help: "Attempts to notify merchants, by what came of them: done (delivered), waiting (tried again), or dead (given up).",
+		}, []string{"merchant", "result"}),
 		own: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Namespace: namespace, Name: "gateway_duration_seconds",
 			Help: "Time of an exchange that the gateway itself took, without the provider's.", Buckets: ownBuckets,
@@ -69,7 +85,7 @@ func newMetricSet() *metricSet {
 		}),
 		state: newStateCollector(namespace),
 	}
-	m.collectors = []prometheus.Collector{m.exchanges, m.repeats, m.asked, m.decisions, m.integrity, m.own, m.provider, m.inFlight, m.state}
+	m.collectors = []prometheus.Collector{m.exchanges, m.repeats, m.asked, m.decisions, m.integrity, m.callbacks, m.worked, m.notified, m.own, m.provider, m.inFlight, m.state}
 	return m
 }
 
@@ -119,6 +135,17 @@ func (m *metricSet) observe(c gateway.StatusCall) {
 	}
 }
 
+func (m *metricSet) calledBack(result string) { m.callbacks.WithLabelValues(result).Inc() }
+
+// posted counts what came of working on a message.
+func (m *metricSet) posted(p gateway.Posted) {
+	if p.Message.Box == journal.Inbox {
+		m.worked.WithLabelValues(p.Message.Kind, string(p.Message.State)).Inc()
+		return
+	}
+	m.notified.WithLabelValues(p.Message.Lane, string(p.Message.State)).Inc()
+}
+
 // left lists the merchants of one configuration that are not in the next.
 func left(previous, next *runtime) []string {
 	if previous.gateway == nil || next == nil {
@@ -144,5 +171,6 @@ func (m *metricSet) forget(merchants []string) {
 		m.exchanges.DeletePartialMatch(labels)
 		m.repeats.DeletePartialMatch(labels)
 		m.decisions.DeletePartialMatch(labels)
+		m.notified.DeletePartialMatch(labels)
 	}
 }

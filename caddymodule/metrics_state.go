@@ -23,6 +23,10 @@ type stateCollector struct {
 	open      *prometheus.Desc
 	oldest    *prometheus.Desc
 	attention *prometheus.Desc
+
+	callbacksWait      *prometheus.Desc
+	notificationsWait  *prometheus.Desc
+	notificationOldest *prometheus.Desc
 }
 
 func newStateCollector(namespace string) *stateCollector {
@@ -41,6 +45,10 @@ func newStateCollector(namespace string) *stateCollector {
 		open:      desc("transactions_open", "Transactions that are not settled, by state.", "state"),
 		oldest:    desc("transactions_open_oldest_seconds", "Age of the oldest transaction that is not settled; 0 if there is none."),
 		attention: desc("transactions_need_person", "Transactions that could not be settled in time, or that the provider contradicts."),
+
+		callbacksWait:      desc("callbacks_waiting", "Callbacks that are recorded and not worked off yet."),
+		notificationsWait:  desc("notifications_waiting", "Notifications that are not delivered yet.", "merchant"),
+		notificationOldest: desc("notifications_oldest_seconds", "Age of the oldest notification that is not delivered yet.", "merchant"),
 	}
 }
 
@@ -48,6 +56,7 @@ func newStateCollector(namespace string) *stateCollector {
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		c.available, c.age, c.version, c.egressUp, c.journalUp, c.writes, c.commits, c.open, c.oldest, c.attention,
+		c.callbacksWait, c.notificationsWait, c.notificationOldest,
 	} {
 		ch <- desc
 	}
@@ -101,6 +110,20 @@ func (c *stateCollector) collectJournal(ch chan<- prometheus.Metric, j *journal.
 		age = time.Since(stats.Oldest).Seconds()
 	}
 	gauge(c.oldest, age)
+	waiting, err := j.MessageStats(ctx)
+	if err != nil {
+		return
+	}
+	callbacks := 0
+	for _, lane := range waiting {
+		if lane.Box == journal.Inbox {
+			callbacks += lane.Count
+			continue
+		}
+		gauge(c.notificationsWait, float64(lane.Count), lane.Lane)
+		gauge(c.notificationOldest, time.Since(lane.Oldest).Seconds(), lane.Lane)
+	}
+	gauge(c.callbacksWait, float64(callbacks))
 }
 
 func oneIf(b bool) float64 {

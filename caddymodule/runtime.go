@@ -11,6 +11,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 
+	"github.com/nowpay-gateway/nowpay-gateway/callback/notify"
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
@@ -62,16 +63,17 @@ type runtime struct {
 	gateway    *gateway.Gateway
 	egress     *egress.Client
 	accounts   map[string]*pooledSource
-	keys       []string // of the pool of sources, acquired and not yet given back
+	keys       []string                  // of the pool of sources, acquired and not yet given back
+	senders    map[string]*notify.Sender // of notifications, by merchant
 	journal    *pooledJournal
 	journalKey string // of the pool of journals, acquired and not yet given back
 	logger     *slog.Logger
 	underWay   *sync.WaitGroup
 
-	reconciling     sync.WaitGroup // the work in the background
-	stopReconciling context.CancelFunc
-	reading         context.Context //nolint:containedctx // of what operators read; ends before the configuration
-	stopReading     context.CancelFunc
+	working     sync.WaitGroup // the work in the background
+	stopWorking context.CancelFunc
+	reading     context.Context //nolint:containedctx // of what operators read; ends before the configuration
+	stopReading context.CancelFunc
 
 	ready   chan struct{} // closed by started
 	started func()        // lets those in who wait for the start; idempotent
@@ -87,14 +89,14 @@ func newRuntime(logger *slog.Logger) *runtime {
 	ready := make(chan struct{})
 	reading, stopReading := context.WithCancel(context.Background()) //nolint:forbidigo // it ends with the configuration
 	return &runtime{
-		stopReconciling: func() {},
-		reading:         reading,
-		stopReading:     stopReading,
-		accounts:        make(map[string]*pooledSource),
-		logger:          logger,
-		underWay:        &underWay,
-		ready:           ready,
-		started:         sync.OnceFunc(func() { close(ready) }),
+		stopWorking: func() {},
+		reading:     reading,
+		stopReading: stopReading,
+		accounts:    make(map[string]*pooledSource),
+		logger:      logger,
+		underWay:    &underWay,
+		ready:       ready,
+		started:     sync.OnceFunc(func() { close(ready) }),
 	}
 }
 
@@ -110,18 +112,20 @@ func (r *runtime) serve() {
 	r.started()
 }
 
-// reconcile begins to settle transactions in the background.
-func (r *runtime) reconcile(ctx context.Context) {
-	ctx, r.stopReconciling = context.WithCancel(ctx)
-	r.reconciling.Go(func() { r.gateway.RunReconciliation(ctx) })
+// work begins to settle transactions in the background, to work off callbacks and
+// to notify merchants.
+func (r *runtime) work(ctx context.Context) {
+	ctx, r.stopWorking = context.WithCancel(ctx)
+	r.working.Go(func() { r.gateway.RunReconciliation(ctx) })
+	r.working.Go(func() { r.gateway.RunPost(ctx) })
 }
 
 // rest ends the work in the background and waits for it, and ends what operators
 // read, which may be long. It may be called twice.
 func (r *runtime) rest() {
 	r.stopReading()
-	r.stopReconciling()
-	r.reconciling.Wait()
+	r.stopWorking()
+	r.working.Wait()
 }
 
 // unserve returns to the configuration before, if r was still the one that
@@ -216,6 +220,9 @@ func (r *runtime) release() {
 	if r.egress != nil {
 		r.egress.Close()
 	}
+	for _, sender := range r.senders {
+		sender.Close()
+	}
 	for _, key := range r.keys {
 		if _, err := sources.Delete(key); err != nil {
 			r.logger.Error("closing a secret source", "error", err)
@@ -241,6 +248,15 @@ func (r *runtime) acquire(account string, provider SecretProvider) error {
 	r.keys = append(r.keys, key)
 	r.accounts[account] = value.(*pooledSource)
 	return nil
+}
+
+// notifiers are the senders as the gateway takes them.
+func notifiers(senders map[string]*notify.Sender) map[string]gateway.Notifier {
+	all := make(map[string]gateway.Notifier, len(senders))
+	for merchant, sender := range senders {
+		all[merchant] = sender
+	}
+	return all
 }
 
 // notReady lists why merchants cannot be served; empty when they can. The

@@ -32,6 +32,7 @@ type settings struct {
 	accounts  map[string]accountSettings
 	journal   JournalProvider
 	reconcile gateway.Reconcile
+	callbacks *gateway.Callbacks // nil: none are taken
 	maxBody   int
 }
 
@@ -72,6 +73,9 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	}
 	if s.reconcile, err = a.Reconcile.settings(); err != nil {
 		return nil, fmt.Errorf("reconcile: %w", err)
+	}
+	if s.callbacks, err = a.callbacks(); err != nil {
+		return nil, fmt.Errorf("callbacks: %w", err)
 	}
 	s.policy, err = a.policy(s.catalogue)
 	return s, err

@@ -30,14 +30,13 @@ func TestSource(t *testing.T) {
 		r.RemoteAddr = test.remote
 		ctx := context.WithValue(r.Context(), caddyhttp.VarsCtxKey, map[string]any{caddyhttp.ClientIPVarKey: test.clientIP})
 		ctx = context.WithValue(ctx, caddyhttp.ServerCtxKey, &caddyhttp.Server{TrustedProxiesStrict: test.strict})
-		h := &Handler{logger: slog.New(slog.DiscardHandler)}
-		if got := h.source(r.WithContext(ctx)).String(); got != test.want {
+		if got := sourceOf(r.WithContext(ctx), slog.New(slog.DiscardHandler)).String(); got != test.want {
 			t.Errorf("%s: %s, want %s", test.name, got, test.want)
 		}
 	}
 
 	r := httptest.NewRequest("POST", "/api/bank/payout", nil)
-	if got := (&Handler{logger: slog.New(slog.DiscardHandler)}).source(r); got.IsValid() {
+	if got := sourceOf(r, slog.New(slog.DiscardHandler)); got.IsValid() {
 		t.Errorf("outside of Caddy: %s", got)
 	}
 }

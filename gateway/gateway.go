@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
@@ -24,7 +26,8 @@ type Account struct {
 	Sign   signer.Scheme
 }
 
-// Config is what a [Gateway] needs. Every field must be set.
+// Config is what a [Gateway] needs. Every field must be set, but for Callbacks and
+// Notify.
 type Config struct {
 	Catalogue *nowpay.Catalogue
 	Policy    *whitelist.Policy
@@ -33,25 +36,36 @@ type Config struct {
 	Journal   *journal.Journal
 	Limits    *Limits
 	Reconcile Reconcile
-	MaxBody   int // bytes of a merchant's body
+	Callbacks *Callbacks          // nil: none are taken
+	Notify    map[string]Notifier // by merchant; those without are not told
+	MaxBody   int                 // bytes of a merchant's body
 
 	Logger   *slog.Logger     // gets one decision record for each exchange
 	Record   func(*Record)    // gets the same record, for metrics; must not block
 	Observed func(StatusCall) // gets each status call, for metrics; must not block
-	NewID    func() string    // makes exchange ids: ULIDs
-	Now      func() time.Time // the clock
-	Random   func() float64   // for jitter: from 0 up to 1
+	// CalledBack gets what became of each callback request, and Posted what came
+	// of working on a message, for metrics; they must not block.
+	CalledBack func(result string)
+	Posted     func(Posted)
+	NewID      func() string    // makes exchange ids: ULIDs
+	Now        func() time.Time // the clock
+	Random     func() float64   // for jitter: from 0 up to 1
 }
 
 // Gateway carries out exchanges. It is safe for concurrent use.
 type Gateway struct {
 	Config
 	asking *asking
+	strays *rate.Limiter // of callbacks of which nothing is known
+	inbox  *post
+	outbox *post
 }
 
 // New makes a gateway.
 func New(cfg Config) *Gateway {
-	return &Gateway{Config: cfg, asking: newAsking(cfg)}
+	g := &Gateway{Config: cfg, asking: newAsking(cfg), strays: newStrays()}
+	g.inbox, g.outbox = g.newPost(journal.Inbox, g.workOff), g.newPost(journal.Outbox, g.deliver)
+	return g
 }
 
 // Request is a merchant's request as it was received.

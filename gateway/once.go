@@ -110,6 +110,9 @@ func (g *Gateway) settle(ctx context.Context, x *exchange, answer Answer, proble
 		return answer, problem
 	}
 	x.record.Err = errors.Join(x.record.Err, err)
+	if g.notifies(x.merchant.Name) { // of what is told now as not known
+		g.Journal.NotifyLater(ctx, x.transaction.ID)
+	}
 	return g.unknown(x, "", "")
 }
 

@@ -102,7 +102,7 @@ func (g *Gateway) SettleByHand(ctx context.Context, id string, h ByHand) (before
 	}
 	after, err = g.Journal.Change(ctx, id, journal.Change{
 		State: h.State, From: before.State, Cause: journal.ByOperator, Actor: h.Actor, Reason: h.Reason,
-		ProviderID: h.ProviderID, Reference: h.Reference, Next: g.next,
+		ProviderID: h.ProviderID, Reference: h.Reference, Next: g.next, Notify: g.notifies(before.Merchant),
 	})
 	if err == nil && after.Version == before.Version {
 		err = fmt.Errorf("%w: it is %s already, and nothing was recorded", journal.ErrTransition, after.State)

@@ -113,7 +113,7 @@ func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause
 	if err != nil {
 		return told, err
 	}
-	change := journal.Change{Cause: cause, Attempt: t.Attempt, Checked: true, Evidence: statusEvidence(verdict), Next: g.next}
+	change := journal.Change{Cause: cause, Attempt: t.Attempt, Checked: true, Evidence: statusEvidence(verdict), Next: g.next, Notify: g.notifies(t.Merchant)}
 	switch {
 	case cause == journal.ByDailyCheck:
 		change.Next = never // once is enough
@@ -237,7 +237,7 @@ func (g *Gateway) awaitTurn(ctx context.Context, account string) error {
 }
 
 func inBackground(cause journal.Cause) bool {
-	return cause == journal.ByReconciliation || cause == journal.ByDailyCheck
+	return cause == journal.ByReconciliation || cause == journal.ByDailyCheck || cause == journal.ByCallback
 }
 
 // observe logs and counts a status call.

@@ -44,6 +44,9 @@ type TransactionView struct {
 	// provider was asked; if not, Detail says why.
 	Asked  *bool  `json:"asked,omitempty"`
 	Detail string `json:"detail,omitempty"`
+	// Notified is set in the answer to a call that asks to be notified, and says
+	// whether that will happen; if not, Detail says why.
+	Notified *bool `json:"notified,omitempty"`
 	// Match is set if the merchant said what it takes for true.
 	Match *bool `json:"match,omitempty"`
 }
@@ -63,6 +66,7 @@ type claim struct {
 const (
 	transactionsPath = "/transactions/"
 	revalidatePath   = "/revalidate"
+	notifyPath       = "/notify"
 	// maxClaim bounds the body of a revalidation.
 	maxClaim = 4096
 	// maxRequestID bounds a merchant's own request ID, in bytes: it is indexed, and
@@ -77,6 +81,7 @@ const (
 //
 //	GET  /transactions/{request_id}
 //	POST /transactions/{request_id}/revalidate
+//	POST /transactions/{request_id}/notify
 func (g *Gateway) Transactions(ctx context.Context, r Request) Answer {
 	x := g.begin(r)
 	x.record.ID = g.NewID()
@@ -95,12 +100,12 @@ func (g *Gateway) transactions(ctx context.Context, x *exchange, r Request) (Ans
 	if problem := g.throttle(merchant); problem != nil {
 		return Answer{}, problem
 	}
-	id, revalidate, problem := parseTransactionTarget(r)
+	id, action, problem := parseTransactionTarget(r)
 	if problem != nil {
 		return Answer{}, problem
 	}
 	var claimed *claim
-	if revalidate {
+	if action == revalidatePath {
 		if claimed, problem = readClaim(r); problem != nil {
 			return Answer{}, problem
 		}
@@ -109,15 +114,22 @@ func (g *Gateway) transactions(ctx context.Context, x *exchange, r Request) (Ans
 	if problem != nil {
 		return Answer{}, problem
 	}
-	var asked error
-	if revalidate {
+	var asked, told error
+	switch action {
+	case revalidatePath:
 		t, asked = g.askForMerchant(ctx, t)
+	case notifyPath:
+		told = g.notifyAgain(ctx, t)
 	}
-	view, problem := g.view(ctx, x, merchant, t)
-	if problem != nil {
-		return Answer{}, problem
+	view, err := g.viewOf(ctx, merchant.RequestIDPrefix, t)
+	if err != nil {
+		x.record.Err = err
+		return Answer{}, &Problem{Code: JournalUnavailable, Detail: "the transaction cannot be read now"}
 	}
-	if revalidate {
+	switch action {
+	case notifyPath:
+		view.tellNotified(told)
+	case revalidatePath:
 		view.tellAsked(asked)
 		if claimed != nil {
 			match := claimed.matches(t)
@@ -127,22 +139,28 @@ func (g *Gateway) transactions(ctx context.Context, x *exchange, r Request) (Ans
 	return jsonAnswer(view), nil
 }
 
-// parseTransactionTarget reads the path. It must be exactly one of the two.
-func parseTransactionTarget(r Request) (id string, revalidate bool, problem *Problem) {
+// parseTransactionTarget reads the path. It must be exactly one of the three; the
+// action of the first is "".
+func parseTransactionTarget(r Request) (id, action string, problem *Problem) {
 	rest, _ := strings.CutPrefix(r.Target, transactionsPath)
-	rest, revalidate = strings.CutSuffix(rest, revalidatePath)
+	for _, path := range []string{revalidatePath, notifyPath} {
+		if before, ok := strings.CutSuffix(rest, path); ok {
+			rest, action = before, path
+			break
+		}
+	}
 	id, err := url.PathUnescape(rest)
 	if err != nil || id == "" || !isRequestID(id) || strings.ContainsAny(rest, "/?") {
-		return "", false, &Problem{Code: NotFound, Detail: "write GET /transactions/<request id> or POST /transactions/<request id>/revalidate"}
+		return "", "", &Problem{Code: NotFound, Detail: "write GET /transactions/<request id>, or POST /transactions/<request id>/revalidate or …/notify"}
 	}
 	allowed := []string{http.MethodGet, http.MethodHead}
-	if revalidate {
+	if action != "" {
 		allowed = []string{http.MethodPost}
 	}
 	if !slices.Contains(allowed, r.Method) {
-		return "", false, &Problem{Code: MethodNotAllowed, Detail: "transactions are read with GET, and revalidated with POST", Allow: allowed[0]}
+		return "", "", &Problem{Code: MethodNotAllowed, Detail: "transactions are read with GET; they are revalidated, and told of once more, with POST", Allow: allowed[0]}
 	}
-	return id, revalidate, nil
+	return id, action, nil
 }
 
 // isRequestID reports whether a text may be a request ID.
@@ -199,22 +217,48 @@ func (v *TransactionView) tellAsked(err error) {
 	}
 }
 
-// view is a transaction as its merchant sees it, with its events.
-func (g *Gateway) view(ctx context.Context, x *exchange, merchant *whitelist.Merchant, t journal.Transaction) (*TransactionView, *Problem) {
-	unreadable := func(err error) (*TransactionView, *Problem) {
-		x.record.Err = err
-		return nil, &Problem{Code: JournalUnavailable, Detail: "the transaction cannot be read now"}
+// notifyAgain has the merchant told of a transaction once more.
+func (g *Gateway) notifyAgain(ctx context.Context, t journal.Transaction) error {
+	if !g.notifies(t.Merchant) {
+		return errNoNotifyURL
 	}
+	err := g.Journal.Notify(ctx, t.ID)
+	if err == nil {
+		g.outbox.rouse()
+	}
+	return err
+}
+
+var errNoNotifyURL = errors.New("the merchant has no notify URL")
+
+// tellNotified says whether the merchant will be notified, in words for it.
+func (v *TransactionView) tellNotified(err error) {
+	will := err == nil
+	v.Notified = &will
+	switch {
+	case will:
+	case errors.Is(err, errNoNotifyURL):
+		v.Detail = "no notify URL is configured for the merchant"
+	case errors.Is(err, journal.ErrTransition):
+		v.Detail = "the transaction is not final; it is told of when it is"
+	default:
+		v.Detail = "the notification cannot be recorded now; ask again later"
+	}
+}
+
+// viewOf is a transaction as its merchant, who has that prefix, sees it, with its
+// events.
+func (g *Gateway) viewOf(ctx context.Context, prefix string, t journal.Transaction) (*TransactionView, error) {
 	content, err := g.Journal.Content(&t)
 	if err != nil {
-		return unreadable(err)
+		return nil, err
 	}
 	events, err := g.Journal.NewestEvents(ctx, t.ID, maxEvents)
 	if err != nil {
-		return unreadable(err)
+		return nil, err
 	}
 	view := &TransactionView{
-		RequestID: strings.TrimPrefix(t.RequestID, merchant.RequestIDPrefix), Transaction: t.ID, Operation: t.Operation,
+		RequestID: strings.TrimPrefix(t.RequestID, prefix), Transaction: t.ID, Operation: t.Operation,
 		State: t.State, Final: t.State.Final(), ProviderID: t.ProviderID, Reference: g.reference(t, content), Integrity: t.Integrity,
 		Reversed: t.Reversed, NeedsPerson: !t.Attention.IsZero(), Created: t.Created.UTC(), Updated: t.Updated.UTC(),
 		Events: make([]EventView, 0, len(events)),

@@ -61,6 +61,9 @@ type Options struct {
 	Journal string
 	// Reconcile are lines of the reconcile block.
 	Reconcile string
+	// Callbacks are lines of the callbacks block. With them there is a site that
+	// takes callbacks, see CallbackURL.
+	Callbacks string
 	// Nowpay are further lines of the nowpay block: operations, merchants.
 	Nowpay string
 	// Shop are further lines of merchant shop.
@@ -88,6 +91,8 @@ type Gateway struct {
 	// The latter has a name: Caddy's client_auth goes by the server name, and
 	// clients send none for an address.
 	URL, TLSURL string
+	// CallbackURL is where Nowpay's callbacks are taken.
+	CallbackURL string
 	// AdminURL is Caddy's admin API, MetricsURL what Prometheus scrapes.
 	AdminURL, MetricsURL string
 	// Simulator is the provider, ProviderAddress where it listens.
@@ -142,9 +147,10 @@ func Start(tb testing.TB, o Options) *Gateway {
 
 // start loads the configuration with ports that are free.
 func (g *Gateway) start() error {
-	g.ports = freePorts(g.tb, "plain", "tls", "admin", "metrics")
+	g.ports = freePorts(g.tb, "plain", "tls", "admin", "metrics", "callback")
 	g.URL, g.TLSURL = "http://127.0.0.1:"+g.ports["plain"], "https://localhost:"+g.ports["tls"]
 	g.AdminURL, g.MetricsURL = "http://127.0.0.1:"+g.ports["admin"], "http://127.0.0.1:"+g.ports["metrics"]+"/metrics"
+	g.CallbackURL = "http://127.0.0.1:" + g.ports["callback"] + "/nowpay"
 	return g.Load(g.options)
 }
 
@@ -231,9 +237,17 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			from 127.0.0.1
 			allow common/balance bank/upi_verify
 		}
+		{{if .Callbacks}}callbacks {
+			{{.Callbacks}}
+		}{{end}}
 		{{.Nowpay}}
 	}
 }
+{{if .Callbacks}}
+http://127.0.0.1:{{.Port.callback}} {
+	nowpay_callback
+}
+{{end}}
 
 http://127.0.0.1:{{.Port.plain}} {
 	{{.Site}}

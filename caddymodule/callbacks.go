@@ -1,0 +1,242 @@
+package caddymodule
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"crypto/subtle"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"path"
+	"slices"
+	"strings"
+
+	"github.com/nowpay-gateway/nowpay-gateway/callback"
+	"github.com/nowpay-gateway/nowpay-gateway/callback/notify"
+	"github.com/nowpay-gateway/nowpay-gateway/gateway"
+)
+
+// Callbacks says whose callbacks are taken, and what they may do. The handler
+// `nowpay_callback` receives them.
+type Callbacks struct {
+	// The networks from which Nowpay calls back, as CIDR or single addresses.
+	// Required. Everybody else is refused without a word. Behind a proxy, configure
+	// Caddy's `trusted_proxies` with `trusted_proxies_strict`. To allow all
+	// addresses, write `anywhere`.
+	From []string `json:"from,omitempty"`
+
+	// What a callback may do where Nowpay cannot be asked for the transaction's
+	// status: `settle` what is pending or unknown, if both ids are the
+	// transaction's, or only give a `hint` to a person. Where Nowpay can be asked,
+	// its status counts and a callback only has it asked. Default: `settle`.
+	Mode string `json:"mode,omitempty"`
+
+	// A file with a secret that callbacks must carry: the last part of the path of
+	// the URL that is registered at Nowpay, or a header. Each line is one, so that
+	// there can be two while it is changed; the file is read for each callback.
+	// Default: none.
+	SecretFile string `json:"secret_file,omitempty"`
+
+	// The header that carries the secret. Default: the path does.
+	SecretHeader string `json:"secret_header,omitempty"`
+}
+
+// CallbackShape says where a callback of one form has what, by the paths of its
+// members, such as `result.orderId`. It adds a form to those that are known
+// (`envelope`, `flat`, `flat-reqid`, `answer`, `answer-reqid`), or replaces the one
+// of its name.
+type CallbackShape struct {
+	// The member with the request ID, as it was sent to Nowpay. In the envelope
+	// that is `orderId`, not `paytmOrderId`. This one or `provider_id` is required.
+	RequestID string `json:"request_id,omitempty"`
+
+	// The member with Nowpay's own id.
+	ProviderID string `json:"provider_id,omitempty"`
+
+	// The member that tells the state. Required.
+	State string `json:"state,omitempty"`
+
+	// The member with the bank's or the operator's reference, such as `rrn`.
+	Reference string `json:"reference,omitempty"`
+
+	// The member with a text for people.
+	Message string `json:"message,omitempty"`
+
+	// The member with the amount in rupees.
+	Amount string `json:"amount,omitempty"`
+
+	// The texts of the state that mean success, in whatever letter case. Required.
+	Success []string `json:"success,omitempty"`
+
+	// The texts of the state that mean failed. Required.
+	Failed []string `json:"failed,omitempty"`
+
+	// The texts of the state that mean pending. Texts that are listed nowhere mean
+	// nothing.
+	Pending []string `json:"pending,omitempty"`
+}
+
+// Notify says where a merchant is told of transactions that become final after
+// their request was answered, and of those that are reversed. Notifications are
+// signed as Standard Webhooks describes.
+type Notify struct {
+	// The URL that is posted to: `https://`, or `http://` to this machine. Required.
+	// A redirect is not followed.
+	URL string `json:"url,omitempty"`
+
+	// A file with the secret that signs, as `caddy nowpay notifications secret`
+	// makes it: `whsec_` and base64. Two lines sign twice, the newest first, while
+	// the merchant changes over; the file is read for each notification. Required.
+	SecretFile string `json:"secret_file,omitempty"`
+
+	// Allows the URL to lead to private addresses, as those of an internal network
+	// are. Default: false, only public addresses. Link-local addresses and those of
+	// a cloud's metadata are never called.
+	Private bool `json:"private,omitempty"`
+
+	// Allows an `http://` URL that leads to another machine. DANGER: whoever is on
+	// the way can read the notifications. Default: false.
+	InsecureHTTP bool `json:"insecure_http,omitempty"`
+
+	// A file with PEM certificates of the authorities that may vouch for the
+	// merchant's server, instead of the system's.
+	CA string `json:"ca,omitempty"`
+
+	// The address of this machine from which notifications leave. Default: what the
+	// operating system picks, which should not be the one that Nowpay has
+	// whitelisted.
+	LocalAddress string `json:"local_address,omitempty"`
+}
+
+const (
+	settleByCallback = "settle"
+	hintByCallback   = "hint"
+	maxSecretFile    = 4096
+	minSecret        = 16
+)
+
+// callbacks are the settings of callbacks; nil if none are to be taken.
+func (a *App) callbacks() (*gateway.Callbacks, error) {
+	table, err := a.callbackShapes()
+	if err != nil || a.Callbacks == nil {
+		return nil, err
+	}
+	r := newResolver()
+	c := &gateway.Callbacks{From: networks(r, "from", a.Callbacks.From), Shapes: table}
+	mode := cmp.Or(r.text("mode", a.Callbacks.Mode), settleByCallback)
+	c.Settle = mode == settleByCallback
+	file, header := r.text("secret_file", a.Callbacks.SecretFile), r.text("secret_header", a.Callbacks.SecretHeader)
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case len(c.From) == 0:
+		return nil, errors.New("no from: write the networks from which Nowpay calls back, `from <cidr>...`")
+	case mode != settleByCallback && mode != hintByCallback:
+		return nil, fmt.Errorf("mode: must be `%s` or `%s`, not %q", settleByCallback, hintByCallback, mode)
+	case header != "" && file == "":
+		return nil, errors.New("secret_header: needs a file as well: `secret_header <name> <file>`")
+	case file != "":
+		c.Proof = func(request gateway.CallbackRequest) bool { return carriesSecret(request, header, file) }
+	}
+	return c, nil
+}
+
+func (a *App) callbackShapes() (callback.Table, error) {
+	var own []callback.Shape
+	for _, name := range slices.Sorted(maps.Keys(a.CallbackShapes)) {
+		s := a.CallbackShapes[name]
+		if s == nil {
+			s = new(CallbackShape)
+		}
+		r := newResolver()
+		own = append(own, callback.Shape{
+			Name: name, RequestID: r.text("request_id", s.RequestID), ProviderID: r.text("provider_id", s.ProviderID),
+			State: r.text("state", s.State), Reference: r.text("reference", s.Reference), Message: r.text("message", s.Message),
+			Amount: r.text("amount", s.Amount), Success: r.texts("success", s.Success), Failed: r.texts("failed", s.Failed),
+			Pending: r.texts("pending", s.Pending),
+		})
+		if r.err != nil {
+			return nil, fmt.Errorf("callback_shape %q: %w", name, r.err)
+		}
+	}
+	table, err := callback.NewTable(own)
+	if err != nil {
+		return nil, fmt.Errorf("callback_shape: %w", err)
+	}
+	return table, nil
+}
+
+// carriesSecret reports whether a callback has one of the secrets of the file. A
+// file that cannot be read lets nobody in.
+func carriesSecret(request gateway.CallbackRequest, header, file string) bool {
+	carried := path.Base(request.Path)
+	if header != "" {
+		values := request.Header.Values(header)
+		if len(values) != 1 {
+			return false
+		}
+		carried = values[0]
+	}
+	if info, err := os.Stat(file); err != nil || info.Size() > maxSecretFile {
+		return false
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return false
+	}
+	defer clear(text)
+	got := sha256.Sum256([]byte(carried))
+	found := 0
+	for line := range strings.Lines(string(text)) {
+		line = strings.TrimSpace(line)
+		if len(line) < minSecret || line[0] == '#' {
+			continue
+		}
+		want := sha256.Sum256([]byte(line))
+		found |= subtle.ConstantTimeCompare(got[:], want[:])
+	}
+	return found == 1
+}
+
+// sender makes what sends a merchant's notifications; nil if it has no URL.
+func (m *Merchant) sender() (*notify.Sender, error) {
+	if m == nil || m.Notify == nil {
+		return nil, nil
+	}
+	n, r := m.Notify, newResolver()
+	file := r.text("secret_file", n.SecretFile)
+	endpoint := notify.Endpoint{
+		URL:     parseOne(r, "url", n.URL, parseURL),
+		Private: n.Private, InsecureHTTP: n.InsecureHTTP,
+		LocalAddress: parseOne(r, "local_address", n.LocalAddress, parseLocalAddress),
+		RootCAs:      parseOne[*x509.CertPool](r, "ca", n.CA, readCertificates),
+		Secrets:      notify.NewSecretFile(file).Secrets,
+	}
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case endpoint.URL == nil:
+		return nil, errors.New("no URL: write `notify <url> { secret_file <file> }`")
+	case file == "":
+		return nil, errors.New("no secret_file: write `secret_file <file>`; `caddy nowpay notifications secret` makes a secret")
+	}
+	return notify.New(endpoint)
+}
+
+// senders makes those of all merchants. Whoever gets them closes them, also with
+// an error.
+func (a *App) senders() (map[string]*notify.Sender, error) {
+	senders := make(map[string]*notify.Sender)
+	for _, name := range slices.Sorted(maps.Keys(a.Merchants)) {
+		sender, err := a.Merchants[name].sender()
+		if err != nil {
+			return senders, fmt.Errorf("merchant %q: notify: %w", name, err)
+		}
+		if sender != nil {
+			senders[name] = sender
+		}
+	}
+	return senders, nil
+}
