@@ -117,32 +117,31 @@ const (
 	minSecret        = 16
 )
 
-// callbacks are the settings of callbacks; nil if none are to be taken.
-func (a *App) callbacks() (*gateway.Callbacks, error) {
-	table, err := a.callbackShapes()
-	if err != nil || a.Callbacks == nil {
-		return nil, err
+// settings of callbacks; nil if none are to be taken.
+func (c *Callbacks) settings(shapes callback.Table) (*gateway.Callbacks, error) {
+	if c == nil {
+		return nil, nil
 	}
 	r := newResolver()
-	c := &gateway.Callbacks{From: networks(r, "from", a.Callbacks.From), Shapes: table}
-	mode := cmp.Or(r.text("mode", a.Callbacks.Mode), settleByCallback)
-	c.Settle = mode == settleByCallback
-	file, header := r.text("secret_file", a.Callbacks.SecretFile), r.text("secret_header", a.Callbacks.SecretHeader)
+	mode := cmp.Or(r.text("mode", c.Mode), settleByCallback)
+	file, header := r.text("secret_file", c.SecretFile), r.text("secret_header", c.SecretHeader)
+	taken := &gateway.Callbacks{From: networks(r, "from", c.From), Settle: mode == settleByCallback, Shapes: shapes}
 	switch {
 	case r.err != nil:
 		return nil, r.err
-	case len(c.From) == 0:
+	case len(taken.From) == 0:
 		return nil, errors.New("no from: write the networks from which Nowpay calls back, `from <cidr>...`")
 	case mode != settleByCallback && mode != hintByCallback:
 		return nil, fmt.Errorf("mode: must be `%s` or `%s`, not %q", settleByCallback, hintByCallback, mode)
 	case header != "" && file == "":
 		return nil, errors.New("secret_header: needs a file as well: `secret_header <name> <file>`")
 	case file != "":
-		c.Proof = func(request gateway.CallbackRequest) bool { return carriesSecret(request, header, file) }
+		taken.Proof = func(request gateway.CallbackRequest) bool { return carriesSecret(request, header, file) }
 	}
-	return c, nil
+	return taken, nil
 }
 
+// callbackShapes are all forms that callbacks may have.
 func (a *App) callbackShapes() (callback.Table, error) {
 	var own []callback.Shape
 	for _, name := range slices.Sorted(maps.Keys(a.CallbackShapes)) {
@@ -158,14 +157,10 @@ func (a *App) callbackShapes() (callback.Table, error) {
 			Pending: r.texts("pending", s.Pending),
 		})
 		if r.err != nil {
-			return nil, fmt.Errorf("callback_shape %q: %w", name, r.err)
+			return nil, fmt.Errorf("%q: %w", name, r.err)
 		}
 	}
-	table, err := callback.NewTable(own)
-	if err != nil {
-		return nil, fmt.Errorf("callback_shape: %w", err)
-	}
-	return table, nil
+	return callback.NewTable(own)
 }
 
 // carriesSecret reports whether a callback has one of the secrets of the file. A

@@ -74,7 +74,11 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	if s.reconcile, err = a.Reconcile.settings(); err != nil {
 		return nil, fmt.Errorf("reconcile: %w", err)
 	}
-	if s.callbacks, err = a.callbacks(); err != nil {
+	shapes, err := a.callbackShapes()
+	if err != nil {
+		return nil, fmt.Errorf("callback_shape: %w", err)
+	}
+	if s.callbacks, err = a.Callbacks.settings(shapes); err != nil {
 		return nil, fmt.Errorf("callbacks: %w", err)
 	}
 	s.policy, err = a.policy(s.catalogue)
