@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ type settings struct {
 	Credentials      []Credential `json:"credentials"`
 	AllowedIPs       *[]string    `json:"allowed_ips"`
 	RefuseDuplicates *bool        `json:"refuse_duplicates"`
+	// Callback replaces the target as a whole.
+	Callback *CallbackTarget `json:"callback"`
 }
 
 // kindDoc is one line of GET /kinds.
@@ -35,21 +38,29 @@ type kindDoc struct {
 //	GET    /kinds                     what faults there are
 //	GET    /faults                    faults still to be met
 //	POST   /faults                    {"kind":"pending","operation":"bank/payout","request_id":"…",
-//	                                  "times":1,"probability":0.5,"delay":"5s"}
+//	                                  "times":1,"probability":0.5,"delay":"5s"}; with callback-…
+//	                                  also "copies":3, "from":"127.0.0.66", "shape":"flat"
 //	DELETE /faults                    no faults any more
 //	POST   /transactions/{id}/settle  {"state":"success"}: a pending one, by Nowpay's id
 //	POST   /transactions/{id}/flip    {"state":"failed"}: a final one
+//	POST   /transactions/{id}/callback {"state":"failed","fault":{"kind":"callback-repeated"}}: sends
+//	                                  one now; both may be left out
+//	GET    /callbacks                 what callbacks were sent
+//	POST   /callbacks                 {"from":"127.0.0.66","content_type":"application/json","body":"…",
+//	                                  "method":"POST","url":"http://…"}: sends this, whatever it is
 //	PUT    /config                    {"keys":["new","old"]} or {"credentials":[{"username":…,"key":…}]},
-//	                                  "allowed_ips":["127.0.0.2"], "refuse_duplicates":true
+//	                                  "allowed_ips":["127.0.0.2"], "refuse_duplicates":true,
+//	                                  "callback":{"url":"http://…","from":"127.0.0.9","shape":"flat"}
 //	POST   /reset                     as it was at the start
 func (s *Simulator) Control() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /ledger", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Ledger()) })
 	mux.HandleFunc("GET /requests", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Requests()) })
 	mux.HandleFunc("GET /kinds", func(w http.ResponseWriter, _ *http.Request) {
-		docs := make([]kindDoc, len(behaviours))
-		for i, b := range behaviours {
-			docs[i] = kindDoc{b.kind, b.doc}
+		kinds := append(Kinds(), CallbackKinds()...)
+		docs := make([]kindDoc, 0, len(kinds))
+		for _, k := range kinds {
+			docs = append(docs, kindDoc{k, k.Doc()})
 		}
 		show(w, docs)
 	})
@@ -64,6 +75,12 @@ func (s *Simulator) Control() http.Handler {
 	})
 	mux.HandleFunc("POST /transactions/{id}/settle", s.changeState(s.SettlePending))
 	mux.HandleFunc("POST /transactions/{id}/flip", s.changeState(s.FlipFinal))
+	mux.HandleFunc("POST /transactions/{id}/callback", s.sendOnDemand)
+	mux.HandleFunc("GET /callbacks", func(w http.ResponseWriter, _ *http.Request) { show(w, s.Callbacks()) })
+	mux.HandleFunc("POST /callbacks", func(w http.ResponseWriter, r *http.Request) {
+		var raw RawCallback
+		told(r.Context(), w, readBody(r, &raw), func(ctx context.Context) (any, error) { return s.SendRaw(ctx, raw) })
+	})
 	mux.HandleFunc("PUT /config", func(w http.ResponseWriter, r *http.Request) {
 		var c settings
 		done(w, readBody(r, &c), func() error { return s.configure(c) })
@@ -84,10 +101,26 @@ func (s *Simulator) changeState(change func(string, State) error) http.HandlerFu
 	}
 }
 
+// sendOnDemand sends a callback, and shows what became of it.
+func (s *Simulator) sendOnDemand(w http.ResponseWriter, r *http.Request) {
+	var body struct {
+		State State `json:"state"`
+		Fault Fault `json:"fault"`
+	}
+	told(r.Context(), w, readBody(r, &body), func(ctx context.Context) (any, error) {
+		return s.SendCallback(ctx, r.PathValue("id"), body.State, body.Fault)
+	})
+}
+
 // configure applies settings, all or none.
 func (s *Simulator) configure(c settings) error {
 	if c.Keys != nil && c.Credentials != nil {
 		return errors.New("keys and credentials exclude each other")
+	}
+	if c.Callback != nil {
+		if err := c.Callback.validate(); err != nil {
+			return err
+		}
 	}
 	var allowed []netip.Prefix
 	if c.AllowedIPs != nil {
@@ -109,6 +142,9 @@ func (s *Simulator) configure(c settings) error {
 	if c.RefuseDuplicates != nil {
 		s.SetRefuseDuplicates(*c.RefuseDuplicates)
 	}
+	if c.Callback != nil {
+		return s.SetCallback(*c.Callback)
+	}
 	return nil
 }
 
@@ -128,15 +164,34 @@ func done(w http.ResponseWriter, err error, act func() error) {
 	if err == nil {
 		err = act()
 	}
+	if err != nil {
+		complain(w, statusOf(err), err)
+		return
+	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// told acts unless the body was wrong, and answers with what came of it.
+func told(ctx context.Context, w http.ResponseWriter, err error, act func(context.Context) (any, error)) {
+	var v any
+	if err == nil {
+		v, err = act(ctx)
+	}
+	if err != nil {
+		complain(w, statusOf(err), err)
+		return
+	}
+	show(w, v)
+}
+
+func statusOf(err error) int {
 	switch {
-	case err == nil:
-		w.WriteHeader(http.StatusNoContent)
 	case errors.Is(err, ErrNotFound):
-		complain(w, http.StatusNotFound, err)
-	case errors.Is(err, ErrState):
-		complain(w, http.StatusConflict, err)
+		return http.StatusNotFound
+	case errors.Is(err, ErrState), errors.Is(err, ErrNoTarget):
+		return http.StatusConflict
 	default:
-		complain(w, http.StatusBadRequest, err)
+		return http.StatusBadRequest
 	}
 }
 

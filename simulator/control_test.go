@@ -104,6 +104,62 @@ func TestControl(t *testing.T) {
 	}
 }
 
+// TestControlCallbacks plays a story of callbacks over HTTP only.
+func TestControlCallbacks(t *testing.T) {
+	r := receive(t)
+	b := start(t)
+	c := startControl(t, b)
+	expect := func(method, path, text string, status int, want ...string) {
+		t.Helper()
+		got, body := c.do(method, path, text)
+		if got != status {
+			t.Errorf("%s %s %s: status %d, want %d: %s", method, path, text, got, status, body)
+		}
+		for _, w := range want {
+			if !strings.Contains(body, w) {
+				t.Errorf("%s %s: %s, want %s in it", method, path, body, w)
+			}
+		}
+	}
+	expect("GET", "/callbacks", "", 200, "[]")
+	expect("GET", "/kinds", "", 200, `"kind": "callback-overtaken"`, simulator.CallbackOvertaken.Doc()[:20])
+	id := b.pending("bank/payout", payout("a"))
+	send := "/transactions/" + id + "/callback"
+	expect("POST", send, `{"state":"success"}`, 409, simulator.ErrNoTarget.Error())
+	expect("POST", "/callbacks", `{"body":"x"}`, 409, simulator.ErrNoTarget.Error())
+	expect("PUT", "/config", `{"callback":{"url":"`+r.url+`","from":"127.0.0.9","shape":"flat"}}`, 204)
+	expect("POST", "/faults", `{"kind":"callback-repeated","copies":2,"request_id":"a","times":1}`, 204)
+	expect("GET", "/faults", "", 200, `"copies": 2`)
+	expect("POST", "/transactions/"+id+"/settle", `{"state":"failed"}`, 204)
+	for range 2 {
+		if got := r.next(); got.from != "127.0.0.9" || !strings.HasPrefix(got.body, `{"status":"0"`) {
+			t.Errorf("got %+v", got)
+		}
+	}
+	expect("POST", send, `{}`, 200, `"status": 200`, `"state": "failed"`, `"request_id": "a"`, `"fault": "callback-sent"`, `"provider_id": "`+id+`"`, `"time": "2021-10-27T20:45:07Z"`, `"url": "`+r.url+`"`)
+	r.next()
+	expect("POST", send, `{"state":"success","fault":{"kind":"callback-wrong-source","from":"127.0.0.67","shape":"envelope"}}`, 200, `"from": "127.0.0.67"`, `"shape": "envelope"`)
+	if got := r.next(); got.from != "127.0.0.67" || !strings.HasPrefix(got.body, `{"status":"SUCCESS"`) {
+		t.Errorf("got %+v", got)
+	}
+	expect("POST", "/callbacks", `{"from":"127.0.0.68","content_type":"text/plain","body":"nothing"}`, 200, `"status": 200`)
+	if got := r.next(); got.from != "127.0.0.68" || got.body != "nothing" {
+		t.Errorf("got %+v", got)
+	}
+	expect("POST", "/transactions/unknown/callback", `{}`, 404)
+	expect("POST", send, `{"state":"pending"}`, 409)
+	expect("POST", send, `{"fault":{"kind":"refused"}}`, 400)
+	expect("POST", send, `{"kind":"callback-lost"}`, 400)
+	expect("POST", "/callbacks", `{"from":"nobody"}`, 400)
+	expect("PUT", "/config", `{"callback":{"url":"nonsense"},"keys":["a new key"]}`, 400)
+	if a := b.call("bank/payout", payout("b")); a.text("success") != "1" {
+		t.Errorf("with the key that stayed valid: %s", a.body)
+	}
+	expect("POST", "/reset", "", 204)
+	expect("GET", "/callbacks", "", 200, "[]")
+	expect("POST", "/callbacks", `{"body":"x"}`, 409)
+}
+
 // TestControlRefuses: nothing changes on a wrong request.
 func TestControlRefuses(t *testing.T) {
 	b := start(t)
@@ -158,7 +214,7 @@ func TestControlShowsNoKey(t *testing.T) {
 	b.call("bank/payout", payout("a").with("key", old))
 	b.SetKeys("yet another key")
 	b.call("bank/payout", payout("a").with("note", old+young))
-	for _, path := range []string{"/ledger", "/requests", "/faults", "/kinds"} {
+	for _, path := range []string{"/ledger", "/requests", "/faults", "/kinds", "/callbacks"} {
 		status, text := c.do("GET", path, "")
 		if status != http.StatusOK {
 			t.Errorf("%s: status %d", path, status)

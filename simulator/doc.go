@@ -43,8 +43,8 @@
 //	failed                executed, failed, credited again; success "0" with ourrequestid
 //	refused               nothing is created; success "0" without ourrequestid
 //	pending               executed; success "2" for ever, or until SettlePending
-//	pending-then-success  … and becomes success after the delay; no callback
-//	pending-then-failed   … and becomes failed after the delay; no callback
+//	pending-then-success  … and becomes success after the delay, with a callback
+//	pending-then-failed   … and becomes failed after the delay, with a callback
 //	ambiguous             executed; success "1" without rrn, but pending in the books
 //	flipped-final         success, made failed by an operator right after; no callback
 //
@@ -100,12 +100,47 @@
 // answered in the same way. Faults of the wire act in HTTP/1.1, where the
 // connection is the request's own; in HTTP/2 the stream is aborted instead.
 //
+// # Callbacks
+//
+// Where a target is set ([Config.Callback], [Simulator.SetCallback]), a
+// transaction that was pending and becomes success or failed is told there, by
+// the bank's late word (a fault's delay, [Simulator.SettlePending]) and not by an
+// operator's ([Simulator.FlipFinal]): one HTTP request without signature, from an
+// address that can be chosen. It is not repeated, no redirect is followed, and the
+// reply is ignored. Of PAN there are none. A failure's callback has no reference
+// and no name, which is made up.
+//
+// Faults of callbacks are in the same list as those of answers. A request meets
+// one of each: of the answer when it comes, of the callback when that is due,
+// except callback-before-answer. So pending-then-success and callback-lost make a
+// transaction that becomes final without a callback. A request chooses both in
+// two fields, the callback's perhaps with its shape: "bank":"sim:callback-sent:flat".
+// [Simulator.SendCallback] sends one on demand and [Simulator.SendRaw] anything;
+// [Simulator.Callbacks] tells what was sent.
+//
+//	callback-sent               as without a fault; excepts one from a later fault
+//	callback-lost               not sent
+//	callback-repeated           sent several times at once (three)
+//	callback-delayed            sent after the delay (two seconds)
+//	callback-overtaken          sent after the next one
+//	callback-before-answer      pending-then-… settles at once; its request is
+//	                            answered when the callback has ended
+//	callback-wrong-source       from another address (127.0.0.66)
+//	callback-wrong-provider-id  another ourrequestid in it
+//	callback-wrong-request-id   another yourrequestid in it
+//	callback-wrong-amount       an amount in it, where none belongs, and a wrong one
+//	callback-contradicts        says failed for a success, and success for a failed
+//	callback-junk               an error page and half of a JSON object
+//
 // # Invariants
 //
 // What is in the wallets is what was there at the start, less amount and
 // surcharge of every entry that did not fail. The same seed, clock and order of
 // requests give the same answers, byte for byte. No key that was ever valid is
-// in [Simulator.Requests], [Simulator.Ledger] or an answer of the control API,
-// as it is or as JSON and URLs write it. No goroutine is started: a request that
-// hangs ends with its client, or with [Simulator.Close].
+// in [Simulator.Requests], [Simulator.Callbacks], [Simulator.Ledger] or an answer
+// of the control API, as it is or as JSON and URLs write it. A request that hangs
+// ends with its client, or with [Simulator.Close]. The only goroutines are those
+// that send callbacks and those that wait to settle a transaction: Close ends
+// what waits, and waits for callbacks under way, each of which takes five seconds
+// at most. Nothing is sent that the books don't say, but by a fault or on demand.
 package simulator

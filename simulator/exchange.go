@@ -40,6 +40,8 @@ type exchange struct {
 	books *books
 	entry *Entry // nil until a transaction is created
 	state State  // what the answer says became of it
+	// first ends before the answer is written, if it is not nil.
+	first <-chan Callback
 }
 
 // response is an answer before it is written.
@@ -77,6 +79,8 @@ func (s *Simulator) serve(w http.ResponseWriter, r *http.Request) {
 	case b.kind == Slow && !s.wait(r, x.fault.Delay):
 		hangUp(s, w, r)
 		return
+	case x.first != nil:
+		<-x.first // ends by its timeout, if not earlier
 	}
 	resp.write(w)
 }
@@ -121,7 +125,7 @@ func (s *Simulator) handle(r *http.Request, body []byte, whole bool) (*exchange,
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	x := s.read(r, body, whole)
-	s.books.settleDue(x.now)
+	s.settle(x.now)
 	s.chooseFault(x, r.RemoteAddr)
 	s.remember(x, r, body)
 	if x.behaviour.before != nil {
@@ -135,6 +139,7 @@ func (s *Simulator) handle(r *http.Request, body []byte, whole bool) (*exchange,
 		return x, resp
 	}
 	resp.body = s.answer(x).append(nil)
+	x.first = s.callBackFirst(x)
 	if x.behaviour.rewrite != nil {
 		x.behaviour.rewrite(x, resp)
 	}
@@ -211,6 +216,7 @@ func (s *Simulator) remember(x *exchange, r *http.Request, body []byte) {
 		target = path + "?" + cutForm(query)
 	}
 	req := Request{
+		Number: s.requests.total + 1,
 		Time:   x.now,
 		Proto:  r.Proto,
 		Method: r.Method,
@@ -317,6 +323,7 @@ func (s *Simulator) execute(x *exchange) {
 		operator:  x.fields.text("operatorid"),
 		payee:     x.beneficiary(),
 	}
+	e.callback, _ = chosenBy(x.fields, Kind.ofCallback)
 	if x.op.pan {
 		e.subject = x.fields.text("psaid")
 	}
@@ -324,4 +331,7 @@ func (s *Simulator) execute(x *exchange) {
 		e.settle, e.settleAt = x.behaviour.settle, x.now.Add(x.fault.Delay)
 	}
 	x.entry = s.books.execute(e, x.fault.Kind == IDCollision)
+	if !e.settleAt.IsZero() {
+		s.settleAfter(x.fault.Delay)
+	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -13,44 +14,59 @@ import (
 
 // inRequest begins a value by which a request chooses its own fault:
 // "sim:pending", or "sim:slow:3s", or "sim:failed:1001" where the value has to
-// be unique.
+// be unique. A callback's fault may name a shape there: "sim:callback-sent:flat".
 const inRequest = "sim:"
 
-// Fault makes the provider misbehave, once or for good. The first fault added
-// that matches a request is the one it meets; a request that names a kind
-// itself meets that one.
+// Fault makes the provider misbehave, once or for good. It is about a request
+// and its answer, or about a callback, which its kind says. The first fault added
+// that matches a request is the one it meets, and the first of a callback that
+// matches is the one that its callback meets, when that is due. A request that
+// names a kind itself meets that one; it may name one for itself and one for its
+// callback, in two fields.
 type Fault struct {
+	// Kind is one of Kinds or of CallbackKinds.
 	Kind Kind
 	// Operation and RequestID restrict the fault to one operation (bank/payout)
 	// and to one request ID. Empty: any.
 	Operation string
 	RequestID string
-	// Times is how many requests meet it. 0: all, until ClearFaults.
+	// Times is how many requests, or callbacks, meet it. 0: all, until ClearFaults.
 	Times int
 	// Probability is the share of matching requests that meet it, chosen by the
 	// seed. 0 and 1: each of them.
 	Probability float64
-	// Delay is how long Slow withholds the answer (0: two seconds), and after
-	// how long PendingThenSuccess and PendingThenFailed settle (0: only by
-	// SettlePending). Other kinds don't use it.
+	// Delay is how long Slow withholds the answer and CallbackDelayed the callback
+	// (0: two seconds), and after how long PendingThenSuccess and
+	// PendingThenFailed settle (0: only by SettlePending). Other kinds don't use it.
 	Delay time.Duration
+
+	// Copies is how often CallbackRepeated sends, 100 at most. 0: three times.
+	Copies int
+	// From is where CallbackWrongSource sends from. Zero: 127.0.0.66.
+	From netip.Addr
+	// Shape is how a callback is written, with each of the callback's kinds. "":
+	// as CallbackTarget says.
+	Shape Shape
 }
 
 // faultJSON is a Fault as the control API writes it: {"kind":"slow","delay":"3s"}.
 type faultJSON struct {
-	Kind        Kind    `json:"kind"`
-	Operation   string  `json:"operation,omitempty"`
-	RequestID   string  `json:"request_id,omitempty"`
-	Times       int     `json:"times,omitempty"`
-	Probability float64 `json:"probability,omitempty"`
-	Delay       string  `json:"delay,omitempty"`
+	Kind        Kind       `json:"kind"`
+	Operation   string     `json:"operation,omitempty"`
+	RequestID   string     `json:"request_id,omitempty"`
+	Times       int        `json:"times,omitempty"`
+	Probability float64    `json:"probability,omitempty"`
+	Delay       string     `json:"delay,omitempty"`
+	Copies      int        `json:"copies,omitempty"`
+	From        netip.Addr `json:"from,omitzero"`
+	Shape       Shape      `json:"shape,omitempty"`
 }
 
 // MarshalJSON writes the delay as a duration's text.
 func (f Fault) MarshalJSON() ([]byte, error) {
 	j := faultJSON{
 		Kind: f.Kind, Operation: f.Operation, RequestID: f.RequestID,
-		Times: f.Times, Probability: f.Probability,
+		Times: f.Times, Probability: f.Probability, Copies: f.Copies, From: f.From, Shape: f.Shape,
 	}
 	if f.Delay != 0 {
 		j.Delay = f.Delay.String()
@@ -70,7 +86,7 @@ func (f *Fault) UnmarshalJSON(b []byte) error {
 	}
 	*f = Fault{
 		Kind: j.Kind, Operation: j.Operation, RequestID: j.RequestID,
-		Times: j.Times, Probability: j.Probability,
+		Times: j.Times, Probability: j.Probability, Copies: j.Copies, From: j.From, Shape: j.Shape,
 	}
 	if j.Delay == "" {
 		return nil
@@ -93,6 +109,16 @@ func (f Fault) validate() error {
 		return errors.New("probability must be from 0 to 1")
 	case f.Delay < 0:
 		return errors.New("delay must not be negative")
+	case f.Copies < 0 || f.Copies > maxCopies:
+		return fmt.Errorf("copies must be from 0 to %d", maxCopies)
+	case f.Copies != 0 && f.Kind != CallbackRepeated:
+		return fmt.Errorf("copies are of %s only", CallbackRepeated)
+	case f.From.IsValid() && f.Kind != CallbackWrongSource:
+		return fmt.Errorf("from is of %s only", CallbackWrongSource)
+	case f.Shape != "" && !f.Shape.known():
+		return fmt.Errorf("unknown shape %q", f.Shape)
+	case f.Shape != "" && !f.Kind.ofCallback():
+		return errors.New("only callbacks have a shape")
 	}
 	return nil
 }
@@ -114,12 +140,23 @@ func newFaultList(seed uint64) *faultList {
 
 // choose returns the fault that a request meets; Kind "" if none.
 func (l *faultList) choose(operation, requestID string, f fields) (Fault, error) {
-	if chosen, err := chosenBy(f); err != nil || chosen.Kind != "" {
+	if chosen, err := chosenBy(f, metByAnswer); err != nil || chosen.Kind != "" {
 		return chosen, err
 	}
+	return l.next(operation, requestID, metByAnswer), nil
+}
+
+// Who looks for a fault sees only those that it could meet: an answer; a request
+// whose callback may come before the answer; or a callback that is due.
+func metByAnswer(k Kind) bool   { return !k.ofCallback() } // unknown ones are refused
+func metByRequest(k Kind) bool  { return k == CallbackBeforeAnswer }
+func metByCallback(k Kind) bool { return k.ofCallback() && k != CallbackBeforeAnswer }
+
+// next returns the first fault that matches, and counts it; Kind "" if none.
+func (l *faultList) next(operation, requestID string, meets func(Kind) bool) Fault {
 	for i := range l.faults {
 		c := &l.faults[i]
-		if c.Operation != "" && c.Operation != operation || c.RequestID != "" && c.RequestID != requestID {
+		if !meets(c.Kind) || c.Operation != "" && c.Operation != operation || c.RequestID != "" && c.RequestID != requestID {
 			continue
 		}
 		if c.Probability > 0 && c.Probability < 1 && l.chance.Float64() >= c.Probability {
@@ -131,14 +168,14 @@ func (l *faultList) choose(operation, requestID string, f fields) (Fault, error)
 		} else if c.Times > 1 {
 			c.Times--
 		}
-		return met, nil
+		return met
 	}
-	return Fault{}, nil
+	return Fault{}
 }
 
 // chosenBy returns the fault that a request asks for itself, in the first field
-// by name that does.
-func chosenBy(f fields) (Fault, error) {
+// by name that asks for one of these kinds.
+func chosenBy(f fields, meets func(Kind) bool) (Fault, error) {
 	for _, name := range slices.Sorted(maps.Keys(f)) {
 		text, ok := f[name].(string)
 		if !ok || !strings.HasPrefix(text, inRequest) {
@@ -146,17 +183,23 @@ func chosenBy(f fields) (Fault, error) {
 		}
 		kind, rest, _ := strings.Cut(text[len(inRequest):], ":")
 		fault := Fault{Kind: Kind(kind)}
-		// What follows is a delay, or only there to make the value unique.
+		if !meets(fault.Kind) {
+			continue
+		}
+		// What follows is a delay or a shape, or only there to make the value unique.
 		if d, err := time.ParseDuration(rest); err == nil && d > 0 {
 			fault.Delay = d
+		}
+		if shape := Shape(rest); fault.Kind.ofCallback() && shape.known() {
+			fault.Shape = shape
 		}
 		return fault, fault.validate()
 	}
 	return Fault{}, nil
 }
 
-// AddFault makes the provider misbehave from the next request on. It fails if
-// the kind is unknown or a number is out of range.
+// AddFault makes the provider misbehave from the next request or callback on. It
+// fails if the kind is unknown, or a number out of range or not of that kind.
 func (s *Simulator) AddFault(f Fault) error {
 	if err := f.validate(); err != nil {
 		return fmt.Errorf("adding fault: %w", err)

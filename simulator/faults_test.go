@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -460,6 +461,12 @@ func TestAddFaultRefuses(t *testing.T) {
 		{Kind: simulator.Failed, Probability: 1.1},
 		{Kind: simulator.Failed, Probability: -0.1},
 		{Kind: simulator.Slow, Delay: -1},
+		{Kind: simulator.CallbackRepeated, Copies: -1},
+		{Kind: simulator.CallbackRepeated, Copies: 101},
+		{Kind: simulator.CallbackSent, Copies: 2},
+		{Kind: simulator.CallbackSent, From: netip.MustParseAddr("127.0.0.1")},
+		{Kind: simulator.CallbackSent, Shape: "xml"},
+		{Kind: simulator.Slow, Shape: simulator.Flat},
 	} {
 		if err := b.AddFault(f); err == nil {
 			t.Errorf("AddFault(%+v) = nil, want an error", f)
@@ -502,26 +509,28 @@ func TestClose(t *testing.T) {
 }
 
 // TestEveryKindIsDocumented: in the package's documentation, and in the order
-// of Kinds.
+// of Kinds and CallbackKinds.
 func TestEveryKindIsDocumented(t *testing.T) {
 	doc, err := os.ReadFile("doc.go")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(doc), "//\tkind ")
-	for _, kind := range simulator.Kinds() {
+	_, table, _ := strings.Cut(string(doc), "//\tkind ")
+	rest := table
+	for _, kind := range append(simulator.Kinds(), simulator.CallbackKinds()...) {
 		var found bool
 		if _, rest, found = strings.Cut(rest, "\n//\t"+string(kind)+" "); !found {
 			t.Errorf("%s is not in the table of doc.go, or not in its place", kind)
-			_, rest, _ = strings.Cut(string(doc), "//\tkind ")
+			rest = table
 		}
 		rest = "\n" + strings.TrimLeft(rest, "\n")
 		if kind.Doc() == "" {
 			t.Errorf("%s has no Doc", kind)
 		}
 	}
-	if len(wire) != len(simulator.Kinds()) {
-		t.Errorf("the table of tests has %d kinds, there are %d", len(wire), len(simulator.Kinds()))
+	if len(wire) != len(simulator.Kinds()) || len(callbackWire) != len(simulator.CallbackKinds()) {
+		t.Errorf("the tables of tests have %d and %d kinds, there are %d and %d",
+			len(wire), len(callbackWire), len(simulator.Kinds()), len(simulator.CallbackKinds()))
 	}
 	if simulator.Kind("nonsense").Doc() != "" {
 		t.Error("an unknown kind has a Doc")
@@ -538,6 +547,14 @@ func TestFaultJSON(t *testing.T) {
 		t.Errorf("written as %s", s)
 	}
 	var got simulator.Fault
+	if err := json.Unmarshal(text, &got); err != nil || got != want {
+		t.Errorf("read as %+v, %v", got, err)
+	}
+	want = simulator.Fault{Kind: simulator.CallbackWrongSource, Copies: 2, From: netip.MustParseAddr("127.0.0.9"), Shape: simulator.FlatGet}
+	text, err = json.Marshal(want)
+	if s := string(text); err != nil || s != `{"kind":"callback-wrong-source","copies":2,"from":"127.0.0.9","shape":"flat-get"}` {
+		t.Errorf("written as %s, %v", s, err)
+	}
 	if err := json.Unmarshal(text, &got); err != nil || got != want {
 		t.Errorf("read as %+v, %v", got, err)
 	}

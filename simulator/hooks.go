@@ -2,6 +2,7 @@ package simulator
 
 import (
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"crypto/tls"
 	"encoding/base64"
@@ -212,6 +213,32 @@ func tooLarge(_ *exchange, r *response) {
 	r.body = append(r.body, bytes.Repeat([]byte("x"), 2<<20)...)
 	r.body = append(r.body, `"}`...)
 	r.chunked = true
+}
+
+// The changes of callbacks.
+
+func repeated(c *callback, _ *Entry, f Fault) { c.copies = cmp.Or(f.Copies, defaultCopies) }
+
+func delayed(c *callback, _ *Entry, f Fault) { c.delay = cmp.Or(f.Delay, defaultDelay) }
+
+func fromElsewhere(c *callback, _ *Entry, f Fault) { c.from = cmp.Or(f.From, wrongSource) }
+
+// wrongProviderID changes the last digit: what is forged looks right.
+func wrongProviderID(c *callback, _ *Entry, _ Fault) {
+	last := len(c.ours) - 1
+	c.ours = c.ours[:last] + string('0'+(c.ours[last]-'0'+1)%10)
+}
+
+func wrongRequestID(c *callback, _ *Entry, _ Fault) { c.yours += "0" }
+
+func wrongAmount(c *callback, e *Entry, _ Fault) { c.amount = e.Amount + 100 }
+
+func contradicts(c *callback, _ *Entry, _ Fault) {
+	if c.state == StateSuccess {
+		c.state = StateFailed
+	} else {
+		c.state = StateSuccess
+	}
 }
 
 // ending ends an exchange on the wire.

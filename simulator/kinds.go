@@ -63,6 +63,23 @@ const (
 	KeyEchoSplit     Kind = "key-echo-split"
 )
 
+// The kinds of faults of callbacks. What each does is in the table
+// callbackBehaviours, and in the package's documentation.
+const (
+	CallbackSent            Kind = "callback-sent"
+	CallbackLost            Kind = "callback-lost"
+	CallbackRepeated        Kind = "callback-repeated"
+	CallbackDelayed         Kind = "callback-delayed"
+	CallbackOvertaken       Kind = "callback-overtaken"
+	CallbackBeforeAnswer    Kind = "callback-before-answer"
+	CallbackWrongSource     Kind = "callback-wrong-source"
+	CallbackWrongProviderID Kind = "callback-wrong-provider-id"
+	CallbackWrongRequestID  Kind = "callback-wrong-request-id"
+	CallbackWrongAmount     Kind = "callback-wrong-amount"
+	CallbackContradicts     Kind = "callback-contradicts"
+	CallbackJunk            Kind = "callback-junk"
+)
+
 // behaviour is what a kind changes, in the order of an exchange. Hooks that are
 // nil change nothing. All but before and send run under the simulator's lock.
 type behaviour struct {
@@ -89,8 +106,8 @@ var behaviours = []behaviour{ //nolint:gochecknoglobals // a table, never change
 	{kind: Failed, state: StateFailed, doc: `executes, fails and credits the wallet again: success "0" with ourrequestid`},
 	{kind: Refused, refuse: says("Service Not Assigned"), doc: `creates nothing: success "0" and a message, no ourrequestid`},
 	{kind: Pending, state: StatePending, doc: `executes and stays pending: success "2", until SettlePending`},
-	{kind: PendingThenSuccess, state: StatePending, settle: StateSuccess, doc: "pending, becomes success after the delay (or by SettlePending); no callback"},
-	{kind: PendingThenFailed, state: StatePending, settle: StateFailed, doc: "pending, becomes failed after the delay (or by SettlePending); no callback"},
+	{kind: PendingThenSuccess, state: StatePending, settle: StateSuccess, doc: "pending, becomes success after the delay (or by SettlePending), which is called back"},
+	{kind: PendingThenFailed, state: StatePending, settle: StateFailed, doc: "pending, becomes failed after the delay (or by SettlePending), which is called back"},
 	{kind: Ambiguous, state: StatePending, change: ambiguous, doc: `executes, does not know, and says success "1" without rrn and beneficiaryName; the books say pending`},
 	{kind: FlippedFinal, change: flipFinal, doc: "says success, and an operator makes it failed right after; no callback"},
 
@@ -141,6 +158,39 @@ var behaviours = []behaviour{ //nolint:gochecknoglobals // a table, never change
 	{kind: KeyEchoSplit, rewrite: keyInHeaders, doc: "executes; the headers X-Debug-1 and X-Debug-2 hold half of the key each"},
 }
 
+// callbackBehaviour is what a kind changes in a callback. A change that is nil
+// changes nothing; it runs under the simulator's lock.
+type callbackBehaviour struct {
+	kind   Kind
+	doc    string
+	change func(*callback, *Entry, Fault)
+}
+
+// callbackBehaviours says what each kind of callback does.
+var callbackBehaviours = []callbackBehaviour{ //nolint:gochecknoglobals // a table, never changed
+	{kind: CallbackSent, doc: "sent once: the same as no fault, to except a callback from a later one, or to choose its shape"},
+	{kind: CallbackLost, doc: "not sent; recorded without a status and without an error"},
+	{kind: CallbackRepeated, change: repeated, doc: "sent several times at once (three if copies is not given)"},
+	{kind: CallbackDelayed, change: delayed, doc: "sent after the delay (two seconds if none is given)"},
+	{kind: CallbackOvertaken, doc: "held back until another callback was sent, and sent after it"},
+	{kind: CallbackBeforeAnswer, doc: "a pending-then-… request settles at once, and is answered (as pending) only when its callback has ended"},
+	{kind: CallbackWrongSource, change: fromElsewhere, doc: "sent from another address (127.0.0.66 if from is not given)"},
+	{kind: CallbackWrongProviderID, change: wrongProviderID, doc: "carries an ourrequestid that is not the transaction's"},
+	{kind: CallbackWrongRequestID, change: wrongRequestID, doc: "carries a yourrequestid that is not the transaction's"},
+	{kind: CallbackWrongAmount, change: wrongAmount, doc: "carries an amount, which no callback does, and which is one rupee more"},
+	{kind: CallbackContradicts, change: contradicts, doc: "says failed for a success, and success for a failed"},
+	{kind: CallbackJunk, change: func(c *callback, _ *Entry, _ Fault) { c.junk = true }, doc: "an error page that breaks off in the middle of JSON, under the shape's content type"},
+}
+
+// callbackByKind finds a behaviour; the zero one is that of no fault.
+var callbackByKind = func() map[Kind]callbackBehaviour { //nolint:gochecknoglobals // a table, never changed
+	m := make(map[Kind]callbackBehaviour, len(callbackBehaviours))
+	for _, b := range callbackBehaviours {
+		m[b.kind] = b
+	}
+	return m
+}()
+
 // byKind finds a behaviour; the zero behaviour is that of no fault.
 var byKind = func() map[Kind]behaviour { //nolint:gochecknoglobals // a table, never changed
 	m := make(map[Kind]behaviour, len(behaviours))
@@ -150,7 +200,8 @@ var byKind = func() map[Kind]behaviour { //nolint:gochecknoglobals // a table, n
 	return m
 }()
 
-// Kinds returns all kinds, in the order in which they are best read.
+// Kinds returns all kinds that are about requests and their answers, in the
+// order in which they are best read.
 func Kinds() []Kind {
 	kinds := make([]Kind, len(behaviours))
 	for i, b := range behaviours {
@@ -159,7 +210,26 @@ func Kinds() []Kind {
 	return kinds
 }
 
-// Doc says in one line what a kind does; "" for an unknown one.
-func (k Kind) Doc() string { return byKind[k].doc }
+// CallbackKinds returns all kinds that are about callbacks, in the order in
+// which they are best read.
+func CallbackKinds() []Kind {
+	kinds := make([]Kind, len(callbackBehaviours))
+	for i, b := range callbackBehaviours {
+		kinds[i] = b.kind
+	}
+	return kinds
+}
 
-func (k Kind) known() bool { _, ok := byKind[k]; return ok }
+// Doc says in one line what a kind does; "" for an unknown one.
+func (k Kind) Doc() string {
+	if b, ok := callbackByKind[k]; ok {
+		return b.doc
+	}
+	return byKind[k].doc
+}
+
+func (k Kind) known() bool { return k.ofAnswer() || k.ofCallback() }
+
+func (k Kind) ofAnswer() bool { _, ok := byKind[k]; return ok }
+
+func (k Kind) ofCallback() bool { _, ok := callbackByKind[k]; return ok }

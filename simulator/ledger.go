@@ -69,6 +69,7 @@ type Entry struct {
 	payee    string    // the name that an answer of success would have
 	settle   State     // what a pending entry becomes by itself at settleAt
 	settleAt time.Time // zero: only by hand
+	callback Fault     // what the request asked for; Kind "" for nothing
 }
 
 // Ledger is a snapshot of the provider's books. It is the caller's own.
@@ -175,15 +176,17 @@ func (b *books) change(e *Entry, to State) {
 	}
 }
 
-// settleDue settles what has waited long enough.
-func (b *books) settleDue(now time.Time) {
+// settleDue settles what has waited long enough, and returns it.
+func (b *books) settleDue(now time.Time) (settled []*Entry) {
 	b.waiting = slices.DeleteFunc(b.waiting, func(e *Entry) bool {
 		due := !now.Before(e.settleAt)
 		if due && e.State == StatePending {
 			b.change(e, e.settle)
+			settled = append(settled, e)
 		}
 		return due
 	})
+	return settled
 }
 
 // find returns the newest entry with a provider ID, nil if there is none.
@@ -213,19 +216,20 @@ func (b *books) withPrefix(ours, yours string) []*Entry {
 	return found
 }
 
-// byHand moves an entry to another state as an operator at Nowpay would.
-func (b *books) byHand(providerID string, to State, pending bool) error {
+// byHand moves an entry to another state as an operator at Nowpay would, and
+// returns it.
+func (b *books) byHand(providerID string, to State, pending bool) (*Entry, error) {
 	e := b.find(providerID)
 	switch {
 	case to != StateSuccess && to != StateFailed && (pending || to != StatePending):
-		return fmt.Errorf("changing a transaction to %q: %w", to, ErrState)
+		return nil, fmt.Errorf("changing a transaction to %q: %w", to, ErrState)
 	case e == nil:
-		return ErrNotFound
+		return nil, ErrNotFound
 	case (e.State == StatePending) != pending || e.State == to:
-		return fmt.Errorf("changing a transaction from %s to %s: %w", e.State, to, ErrState)
+		return nil, fmt.Errorf("changing a transaction from %s to %s: %w", e.State, to, ErrState)
 	}
 	b.change(e, to)
-	return nil
+	return e, nil
 }
 
 func (b *books) snapshot() Ledger {

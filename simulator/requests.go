@@ -12,8 +12,8 @@ import (
 	"time"
 )
 
-// keptRequests is how many requests are remembered.
-const keptRequests = 10_000
+// kept is how many requests, and how many callbacks, are remembered.
+const kept = 10_000
 
 // shortKey is below what a key may have, so that a wrong key of one letter does
 // not blot out the whole request.
@@ -61,32 +61,31 @@ func KeyHash(key string) string {
 	return hex.EncodeToString(sum[:6])
 }
 
-// ring remembers the last requests. Not safe for concurrent use.
-type ring struct {
-	requests []Request
-	total    int
+// ring remembers the last ones. Not safe for concurrent use.
+type ring[T any] struct {
+	last  []T
+	total int
 }
 
-// add numbers and remembers a request.
-func (g *ring) add(r Request) {
+// add remembers one, which is number total from then on.
+func (g *ring[T]) add(v T) {
 	g.total++
-	r.Number = g.total
-	if len(g.requests) < keptRequests {
-		g.requests = append(g.requests, r)
+	if len(g.last) < kept {
+		g.last = append(g.last, v)
 		return
 	}
-	g.requests[(g.total-1)%keptRequests] = r
+	g.last[(g.total-1)%kept] = v
 }
 
 // all returns what is remembered, oldest first.
-func (g *ring) all() []Request {
+func (g *ring[T]) all() []T {
 	first := 0
-	if len(g.requests) == keptRequests {
-		first = g.total % keptRequests
+	if len(g.last) == kept {
+		first = g.total % kept
 	}
-	all := make([]Request, 0, len(g.requests))
-	all = append(all, g.requests[first:]...)
-	return append(all, g.requests[:first]...)
+	all := make([]T, 0, len(g.last))
+	all = append(all, g.last[first:]...)
+	return append(all, g.last[:first]...)
 }
 
 // redactor cuts keys out of what is remembered: the member `key` wherever the

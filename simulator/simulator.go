@@ -1,6 +1,8 @@
 package simulator
 
 import (
+	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net/http"
@@ -36,7 +38,14 @@ type Config struct {
 	// RefuseDuplicates refuses a request ID that was executed before. By
 	// default it is executed again: the provider pays twice.
 	RefuseDuplicates bool
-	// Now is the provider's clock. Default: time.Now.
+	// Callback says where callbacks go. Zero: there are none.
+	Callback CallbackTarget
+	// CallbackRoots are the authorities that the receiver of callbacks may have
+	// its certificate from, if its URL is https. nil: the system's.
+	CallbackRoots *x509.CertPool
+	// Now is the provider's clock. Default: time.Now. What a fault's Delay settles
+	// waits for this clock; its callback is sent when the books are looked at, or
+	// when Delay has passed in real time, if this clock agrees.
 	Now func() time.Time
 	// Seed decides on ids, references and chances. The same seed, clock and
 	// order of requests give the same answers.
@@ -45,9 +54,14 @@ type Config struct {
 
 // Simulator is a Nowpay. All its methods are safe for concurrent use.
 type Simulator struct {
-	config Config
-	closed chan struct{}
-	close  func()
+	config  Config
+	closed  chan struct{}
+	close   func()
+	running sync.WaitGroup // callbacks, and what waits to settle
+	slots   chan struct{}  // one for each callback under way
+	// life is the context of callbacks, which belong to no request. It has no end:
+	// a callback has, and Close waits for that.
+	life context.Context //nolint:containedctx // see above
 
 	mu          sync.Mutex
 	credentials []Credential
@@ -57,17 +71,21 @@ type Simulator struct {
 	refuseTwice bool
 	books       *books
 	faults      *faultList
-	requests    ring
+	requests    ring[Request]
+	outbox      *outbox
 }
 
 // New makes a provider in which nothing has happened yet. It fails without a
-// username or key, and for negative amounts.
+// username or key, for negative amounts, and for a callback URL that is none.
 func New(c Config) (*Simulator, error) {
 	if c.Username == "" || c.Key == "" {
 		return nil, errors.New("simulating nowpay: username and key are required")
 	}
 	if c.TradeBalance < 0 || c.AEPSBalance < 0 || c.Surcharge < 0 {
 		return nil, errors.New("simulating nowpay: balances and surcharge must not be negative")
+	}
+	if err := c.Callback.validate(); err != nil {
+		return nil, fmt.Errorf("simulating nowpay: %w", err)
 	}
 	if c.TradeBalance == 0 {
 		c.TradeBalance = defaultBalance
@@ -79,8 +97,9 @@ func New(c Config) (*Simulator, error) {
 		c.Now = time.Now
 	}
 	c.AllowedIPs = slices.Clone(c.AllowedIPs)
-	s := &Simulator{config: c, closed: make(chan struct{})}
-	s.close = sync.OnceFunc(func() { close(s.closed) })
+	s := &Simulator{config: c, closed: make(chan struct{}), slots: make(chan struct{}, maxSending)}
+	s.close = sync.OnceFunc(s.end)
+	s.life = context.Background() //nolint:forbidigo // it outlives every request
 	s.Reset()
 	return s, nil
 }
@@ -90,21 +109,43 @@ func New(c Config) (*Simulator, error) {
 func (s *Simulator) Handler() http.Handler { return http.HandlerFunc(s.serve) }
 
 // Close ends requests that hang or wait, now and later. It does not wait for
-// them: the server's Shutdown does. It may be called more than once.
-func (s *Simulator) Close() { s.close() }
+// them: the server's Shutdown does. It waits for callbacks under way, which takes
+// up to five seconds; those that wait for something are not sent, and later there
+// are none. It may be called more than once.
+func (s *Simulator) Close() {
+	s.close()
+	s.running.Wait()
+}
 
-// Reset brings back what New made: keys, addresses, wallets, and the seed's
-// beginning. Ledger, requests and faults are empty.
+func (s *Simulator) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.closed)
+	close(s.outbox.over)
+	for _, c := range s.outbox.held {
+		s.giveUp(c)
+	}
+	s.outbox.held = nil
+}
+
+// Reset brings back what New made: keys, addresses, wallets, the target of
+// callbacks, and the seed's beginning. Ledger, requests, faults and callbacks are
+// empty. Callbacks that wait for something are not sent.
 func (s *Simulator) Reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.outbox != nil && !s.isClosed() {
+		close(s.outbox.over)
+		s.outbox.held = nil
+	}
 	c := s.config
 	s.setCredentials(Credential{c.Username, c.Key})
 	s.allowed = c.AllowedIPs
 	s.refuseTwice = c.RefuseDuplicates
 	s.books = newBooks(c)
 	s.faults = newFaultList(c.Seed)
-	s.requests = ring{}
+	s.requests = ring[Request]{}
+	s.outbox = newOutbox(c.Callback)
 }
 
 // SetKeys replaces the valid keys of the configured username: several while
@@ -154,7 +195,7 @@ func (s *Simulator) SetRefuseDuplicates(refuse bool) {
 func (s *Simulator) Ledger() Ledger {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.books.settleDue(s.config.Now())
+	s.settle(s.config.Now())
 	return s.books.snapshot()
 }
 
@@ -167,14 +208,14 @@ func (s *Simulator) Requests() []Request {
 }
 
 // SettlePending makes a pending transaction success or failed, as the bank's
-// late word does. ErrNotFound, or ErrState if it is not pending. Where two
+// late word does, and sends the callback. ErrNotFound, or ErrState if it is not pending. Where two
 // transactions share the provider ID, the newer one is meant.
 func (s *Simulator) SettlePending(providerID string, to State) error {
 	return s.byHand(providerID, to, true)
 }
 
 // FlipFinal moves a final transaction to any other state, as operators at the
-// provider do without telling anybody. ErrNotFound, or ErrState if it is
+// provider do without telling anybody: there is no callback. ErrNotFound, or ErrState if it is
 // pending or in that state already.
 func (s *Simulator) FlipFinal(providerID string, to State) error {
 	return s.byHand(providerID, to, false)
@@ -183,9 +224,13 @@ func (s *Simulator) FlipFinal(providerID string, to State) error {
 func (s *Simulator) byHand(providerID string, to State, pending bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.books.settleDue(s.config.Now())
-	if err := s.books.byHand(providerID, to, pending); err != nil {
+	s.settle(s.config.Now())
+	e, err := s.books.byHand(providerID, to, pending)
+	if err != nil {
 		return fmt.Errorf("transaction %q: %w", providerID, err)
+	}
+	if pending {
+		s.callBack(e)
 	}
 	return nil
 }
