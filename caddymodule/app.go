@@ -43,15 +43,15 @@ func (a *App) Provision(ctx caddy.Context) error {
 	}
 	accounts := make(map[string]gateway.Account)
 	for name, account := range settings.accounts {
-		if err := a.rt.acquire(name, account.secret); err != nil {
-			return err
+		if a.rt.accounts[name], err = a.rt.acquire(account.secret); err != nil {
+			return fmt.Errorf("opening the secret of account %s: %w", name, err)
 		}
 		accounts[name] = gateway.Account{Secret: a.rt.accounts[name], Sign: account.sign}
 	}
 	if err := a.rt.acquireJournal(settings.journal); err != nil {
 		return err
 	}
-	if a.rt.senders, err = a.senders(); err != nil {
+	if err := a.makeSenders(ctx); err != nil {
 		return err
 	}
 	a.rt.gateway = gateway.New(gateway.Config{
@@ -95,6 +95,13 @@ func (a *App) Start() error {
 		starting.Go(func() {
 			if err := source.start(ctx, a.rt.logger.With("account", name)); err != nil {
 				a.rt.logger.Error("there is no credential; refusing merchants until there is", "account", name, "error", err)
+			}
+		})
+	}
+	for merchant, source := range a.rt.signing {
+		starting.Go(func() {
+			if err := source.start(ctx, a.rt.logger.With("merchant", merchant)); err != nil {
+				a.rt.logger.Error("there is no secret to sign notifications with; they wait until there is", "merchant", merchant, "error", err)
 			}
 		})
 	}

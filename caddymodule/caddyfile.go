@@ -113,6 +113,7 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			strip_credentials
 //			notify <url> {
 //				secret_file   <file>
+//				secret        <source> ...
 //				private
 //				insecure_http
 //				ca            <file>

@@ -75,6 +75,7 @@ func (m *Merchant) parseNotify(d *caddyfile.Dispenser) error {
 	m.Notify = n
 	return words{
 		"secret_file":   oneText(&n.SecretFile),
+		"secret":        guestModule(&n.SecretRaw, "nowpay.secrets", "source"),
 		"private":       bareWord(&n.Private),
 		"insecure_http": bareWord(&n.InsecureHTTP),
 		"ca":            oneText(&n.CA),

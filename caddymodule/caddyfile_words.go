@@ -47,7 +47,7 @@ func (w words) parse(d *caddyfile.Dispenser, block string) error {
 // repeated is a word for an error, unless it looks like a value with a secret
 // in it that stands in the wrong place, such as the URL of a database.
 func repeated(s string) string {
-	if strings.ContainsAny(s, ":/@=") {
+	if strings.ContainsAny(s, ":/@=") || strings.HasPrefix(s, "whsec_") {
 		return ""
 	}
 	return fmt.Sprintf(" %q", s)

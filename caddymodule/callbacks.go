@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -13,9 +14,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/caddyserver/caddy/v2"
+
 	"github.com/nowpay-gateway/nowpay-gateway/callback"
 	"github.com/nowpay-gateway/nowpay-gateway/callback/notify"
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
 )
 
 // Callbacks says whose callbacks are taken, and what they may do. The handler
@@ -88,8 +92,14 @@ type Notify struct {
 
 	// A file with the secret that signs, as `caddy nowpay notifications secret`
 	// makes it: `whsec_` and base64. Two lines sign twice, the newest first, while
-	// the merchant changes over; the file is read for each notification. Required.
+	// the merchant changes over; the file is read for each notification. This one or
+	// `secret` is required.
 	SecretFile string `json:"secret_file,omitempty"`
+
+	// Where the secret that signs comes from instead of a file of its own: `vault`,
+	// with the same options as the secret of an account. The `key` is the secret; the
+	// `username` is the one before it while the merchant changes over, else any text.
+	SecretRaw json.RawMessage `json:"secret,omitempty" caddy:"namespace=nowpay.secrets inline_key=source"`
 
 	// Allows the URL to lead to private addresses, as those of an internal network
 	// are. Default: false, only public addresses. Link-local addresses and those of
@@ -195,43 +205,87 @@ func carriesSecret(request gateway.CallbackRequest, header, file string) bool {
 	return found == 1
 }
 
-// sender makes what sends a merchant's notifications; nil if it has no URL.
-func (m *Merchant) sender() (*notify.Sender, error) {
-	if m == nil || m.Notify == nil {
-		return nil, nil
-	}
-	n, r := m.Notify, newResolver()
-	file := r.text("secret_file", n.SecretFile)
+// sender makes what sends notifications.
+func (n *Notify) sender(secrets func() ([]notify.Secret, error)) (*notify.Sender, error) {
+	r := newResolver()
 	endpoint := notify.Endpoint{
 		URL:     parseOne(r, "url", n.URL, parseURL),
 		Private: n.Private, InsecureHTTP: n.InsecureHTTP,
 		LocalAddress: parseOne(r, "local_address", n.LocalAddress, parseLocalAddress),
 		RootCAs:      parseOne[*x509.CertPool](r, "ca", n.CA, readCertificates),
-		Secrets:      notify.NewSecretFile(file).Secrets,
+		Secrets:      secrets,
 	}
 	switch {
 	case r.err != nil:
 		return nil, r.err
 	case endpoint.URL == nil:
 		return nil, errors.New("no URL: write `notify <url> { secret_file <file> }`")
-	case file == "":
-		return nil, errors.New("no secret_file: write `secret_file <file>`; `caddy nowpay notifications secret` makes a secret")
 	}
 	return notify.New(endpoint)
 }
 
-// senders makes those of all merchants. Whoever gets them closes them, also with
-// an error.
-func (a *App) senders() (map[string]*notify.Sender, error) {
-	senders := make(map[string]*notify.Sender)
+// secrets is where the secrets of a merchant's notifications come from. A source
+// that is no file of its own is in the pool, for the runtime to start.
+func (n *Notify) secrets(ctx caddy.Context, merchant string, rt *runtime) (func() ([]notify.Secret, error), error) {
+	r := newResolver()
+	file := r.text("secret_file", n.SecretFile)
+	switch {
+	case r.err != nil:
+		return nil, r.err
+	case (file == "") == (n.SecretRaw == nil):
+		return nil, errors.New("write one of `secret_file <file>` and `secret vault { … }`; `caddy nowpay notifications secret` makes a secret")
+	case file != "":
+		return notify.NewSecretFile(file).Secrets, nil
+	}
+	module, err := ctx.LoadModule(n, "SecretRaw")
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	provider, ok := module.(SecretProvider)
+	if !ok {
+		return nil, fmt.Errorf("secret: %T is no source of credentials", module)
+	}
+	source, err := rt.acquire(provider)
+	if err != nil {
+		return nil, fmt.Errorf("secret: %w", err)
+	}
+	rt.signing[merchant] = source
+	return func() ([]notify.Secret, error) { return secretsOf(source) }, nil
+}
+
+// secretsOf are the secrets that a credential holds, newest first.
+func secretsOf(source secret.Source) ([]notify.Secret, error) {
+	credential, err := source.Acquire()
+	if err != nil {
+		return nil, fmt.Errorf("reading the secret of notifications: %w", err)
+	}
+	defer credential.Release()
+	newest, err := notify.ParseSecret(string(credential.Key().Reveal()))
+	if err != nil {
+		return nil, fmt.Errorf("reading the secret of notifications: %w", err)
+	}
+	secrets := []notify.Secret{newest}
+	if before, err := notify.ParseSecret(string(credential.Username().Reveal())); err == nil {
+		secrets = append(secrets, before)
+	}
+	return secrets, nil
+}
+
+// makeSenders makes what sends the notifications of each merchant that has a URL.
+func (a *App) makeSenders(ctx caddy.Context) error {
 	for _, name := range slices.Sorted(maps.Keys(a.Merchants)) {
-		sender, err := a.Merchants[name].sender()
-		if err != nil {
-			return senders, fmt.Errorf("merchant %q: notify: %w", name, err)
+		m := a.Merchants[name]
+		if m == nil || m.Notify == nil {
+			continue
 		}
-		if sender != nil {
-			senders[name] = sender
+		secrets, err := m.Notify.secrets(ctx, name, a.rt)
+		if err == nil {
+			a.rt.senders[name], err = m.Notify.sender(secrets)
+		}
+		if err != nil {
+			delete(a.rt.senders, name)
+			return fmt.Errorf("merchant %q: notify: %w", name, err)
 		}
 	}
-	return senders, nil
+	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" //nolint:gosec //
 type merchantApp struct {
 	server *httptest.Server
 	answer http.HandlerFunc // after the check; nil: 204
+	hook   atomic.Pointer[standardwebhooks.Webhook]
 
 	mu  sync.Mutex
 	got []notification
@@ -44,15 +46,12 @@ type notification struct {
 
 func newMerchantApp(t *testing.T, answer http.HandlerFunc) *merchantApp {
 	t.Helper()
-	hook, err := standardwebhooks.NewWebhook(webhookSecret)
-	if err != nil {
-		t.Fatal(err)
-	}
 	app := &merchantApp{answer: answer}
+	app.know(t, webhookSecret)
 	app.server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err == nil {
-			err = hook.Verify(body, r.Header)
+			err = app.hook.Load().Verify(body, r.Header)
 		}
 		n := notification{ID: r.Header.Get("Webhook-Id"), At: time.Now()}
 		if err == nil {
@@ -72,6 +71,16 @@ func newMerchantApp(t *testing.T, answer http.HandlerFunc) *merchantApp {
 	}))
 	t.Cleanup(app.server.Close)
 	return app
+}
+
+// know gives the app its secret.
+func (a *merchantApp) know(t *testing.T, secret string) {
+	t.Helper()
+	hook, err := standardwebhooks.NewWebhook(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.hook.Store(hook)
 }
 
 // notify is the line of the merchant.
@@ -419,4 +428,3 @@ func TestCallbackSecret(t *testing.T) {
 		check(second, 403)
 	}
 }
-

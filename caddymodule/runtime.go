@@ -3,7 +3,6 @@ package caddymodule
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -65,6 +64,7 @@ type runtime struct {
 	accounts   map[string]*pooledSource
 	keys       []string                  // of the pool of sources, acquired and not yet given back
 	senders    map[string]*notify.Sender // of notifications, by merchant
+	signing    map[string]*pooledSource  // of the secrets of notifications that are in the pool, by merchant
 	journal    *pooledJournal
 	journalKey string // of the pool of journals, acquired and not yet given back
 	logger     *slog.Logger
@@ -89,6 +89,8 @@ func newRuntime(logger *slog.Logger) *runtime {
 	ready := make(chan struct{})
 	reading, stopReading := context.WithCancel(context.Background()) //nolint:forbidigo // it ends with the configuration
 	return &runtime{
+		senders:     make(map[string]*notify.Sender),
+		signing:     make(map[string]*pooledSource),
 		stopWorking: func() {},
 		reading:     reading,
 		stopReading: stopReading,
@@ -141,6 +143,9 @@ func (r *runtime) unserve() {
 	if serving.CompareAndSwap(r, previous) && previous != nil {
 		for name, source := range previous.accounts {
 			source.SetLogger(previous.logger.With("account", name))
+		}
+		for name, source := range previous.signing {
+			source.SetLogger(previous.logger.With("merchant", name))
 		}
 		previous.journal.SetLogger(previous.logger)
 	}
@@ -232,8 +237,8 @@ func (r *runtime) release() {
 	r.releaseJournal() // last: an exchange ends with what it writes
 }
 
-// acquire takes an account's source from the pool, or puts it there.
-func (r *runtime) acquire(account string, provider SecretProvider) error {
+// acquire takes a source from the pool, or puts it there.
+func (r *runtime) acquire(provider SecretProvider) (*pooledSource, error) {
 	key := provider.Key()
 	value, _, err := sources.LoadOrNew(key, func() (caddy.Destructor, error) {
 		source, err := provider.New(r.logger)
@@ -243,11 +248,10 @@ func (r *runtime) acquire(account string, provider SecretProvider) error {
 		return &pooledSource{ManagedSource: source}, nil
 	})
 	if err != nil {
-		return fmt.Errorf("opening the secret of account %s: %w", account, err)
+		return nil, err
 	}
 	r.keys = append(r.keys, key)
-	r.accounts[account] = value.(*pooledSource)
-	return nil
+	return value.(*pooledSource), nil
 }
 
 // notifiers are the senders as the gateway takes them.

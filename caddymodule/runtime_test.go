@@ -79,9 +79,11 @@ func testRuntime(tb rapid.TB, secrets ...*fakeSecret) *runtime {
 	r.journal = &pooledJournal{Journal: journal.New(journal.Options{Store: sqlite.New("unused")})}
 	r.journal.once.Do(func() {}) // it is not started
 	for _, g := range secrets {
-		if err := r.acquire(g.key, g); err != nil {
+		source, err := r.acquire(g)
+		if err != nil {
 			tb.Fatalf("acquiring %s: %v", g.key, err)
 		}
+		r.accounts[g.key] = source
 	}
 	return r
 }

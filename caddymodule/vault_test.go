@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
 	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
@@ -427,5 +428,42 @@ func TestVaultSecretLost(t *testing.T) {
 	}
 	if slices.ContainsFunc(g.Simulator.Requests(), func(r simulator.Request) bool { return signedWith(r) != 1 }) {
 		t.Error("a request was signed with something else than the account")
+	}
+}
+
+// TestVault_Notify signs notifications with a secret out of Vault, and with two
+// while it is changed over.
+func TestVault_Notify(t *testing.T) {
+	v := startVault(t)
+	v.Policy("hooks", `path "secret/data/hooks/*" { capabilities = ["read"] }`)
+	const next = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
+	v.secrets = append(v.secrets, webhookSecret, next)
+	put := func(before, newest string) {
+		v.PutKV2("secret", "hooks/shop", map[string]any{"username": before, "key": newest})
+	}
+	put("shop", webhookSecret)
+	app := newMerchantApp(t, nil)
+	token := v.Token([]string{"hooks"}, 0, false)
+	v.secrets = append(v.secrets, token)
+	source := v.secret("auth token "+v.file(token), "path secret/hooks/shop", quick)
+	g := startCallbacks(t, gatewaytest.Options{
+		Shop:   "notify " + app.server.URL + " {\n" + source + "\nprivate\n}",
+		Nowpay: asks(byRequestID, "pending"), Reconcile: "status_rate 100/1s",
+	})
+	t.Cleanup(func() { v.mustNotLeak("log", g.Log()) })
+	for i, stage := range []struct{ before, newest, known string }{
+		{"shop", webhookSecret, webhookSecret},
+		{webhookSecret, next, webhookSecret},
+		{webhookSecret, next, next},
+		{"shop", next, next},
+	} {
+		put(stage.before, stage.newest)
+		time.Sleep(time.Second) // it is noticed within 200 ms
+		app.know(t, stage.known)
+		id := fmt.Sprintf("N%d", i)
+		if err := g.Simulator.SettlePending(pend(t, g, id).ProviderID, simulator.StateSuccess); err != nil {
+			t.Fatal(err)
+		}
+		gatewaytest.Eventually(t, "the notification of "+id, func() bool { return len(app.told(id)) > 0 })
 	}
 }
