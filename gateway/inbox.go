@@ -97,7 +97,8 @@ func (g *Gateway) askBecause(ctx context.Context, m journal.Message, t journal.T
 		t.ProviderID = says.ProviderID
 	}
 	if g.asking.often(t.ID, g.Now()) {
-		return g.inbox.later(m, "the provider was asked a moment ago", inboxLast)
+		m.Note, m.Due = "the provider was asked a moment ago", g.Now().Add(askAgain)
+		return m
 	}
 	after, err := g.revalidate(ctx, t, journal.ByCallback)
 	switch {

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	nowpaygateway "github.com/nowpay-gateway/nowpay-gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/callback/notify"
 	"github.com/nowpay-gateway/nowpay-gateway/simulator"
 )
 
@@ -39,8 +41,9 @@ and stays up for requests of your own. Nothing leaves this machine.`,
 
 // The gateway's files in the demo's folder; Caddyfile.example names the journal's.
 const (
-	logName     = "gateway.log"
-	journalName = "nowpay-journal"
+	logName          = "gateway.log"
+	journalName      = "nowpay-journal"
+	notifySecretName = "notify.secret"
 )
 
 // demo runs gateway and simulator, and plays the story.
@@ -57,18 +60,28 @@ func demo(ctx context.Context, w io.Writer, once bool) error {
 	sim, err := startProvider(ctx, simulator.Config{
 		Username: account.Username, Key: account.Key,
 		AllowedIPs: []netip.Prefix{netip.MustParsePrefix(egressAddress + "/32")},
+		Callback:   simulator.CallbackTarget{URL: callbackURL, From: netip.MustParseAddr(callbackIP)},
 		Now:        time.Now, Seed: 1,
 	}, providerAddress, controlAddress)
 	if err != nil {
 		return err
 	}
 	defer sim.stop()
+	secret, err := notify.GenerateSecret(rand.Reader)
+	if err != nil {
+		return fmt.Errorf("making the secret of notifications: %w", err)
+	}
+	app, err := startApp(ctx, filepath.Join(folder, notifySecretName), secret)
+	if err != nil {
+		return err
+	}
+	defer app.stop()
 	if err := startGateway(account, folder); err != nil {
 		return err
 	}
 	defer func() { _ = caddy.Stop() }() // the process ends anyway
 
-	unexpected := tell(ctx, w, sim, account, folder)
+	unexpected := tell(ctx, w, sim, app, account, folder)
 	if unexpected > 0 {
 		return fmt.Errorf("%d steps came out other than told", unexpected)
 	}
@@ -100,7 +113,7 @@ func startGateway(account credential, folder string) error {
 	if err != nil {
 		return fmt.Errorf("reading Caddyfile.example: %w", err)
 	}
-	if config, err = asDemo(config, filepath.Join(folder, logName)); err != nil {
+	if config, err = asDemo(config, folder); err != nil {
 		return err
 	}
 	if err := caddy.Load(config, true); err != nil {
@@ -129,21 +142,31 @@ The gateway's decisions: tail -f %s
 Ctrl-C ends the demo.
 `
 
-// asDemo changes an adapted configuration in what has nothing to do with the
-// gateway: the log goes to a file, at debug level, and the configuration does
-// not take the place of one that was saved to be resumed.
-func asDemo(config []byte, logFile string) ([]byte, error) {
+// asDemo changes an adapted configuration: the shop is notified, by lines that are
+// a comment in Caddyfile.example; the log goes to a file, at debug level; and the
+// configuration does not take the place of one that was saved to be resumed.
+func asDemo(config []byte, folder string) ([]byte, error) {
 	var whole map[string]any
 	if err := json.Unmarshal(config, &whole); err != nil {
 		return nil, fmt.Errorf("reading Caddyfile.example: %w", err)
 	}
 	whole["logging"] = map[string]any{"logs": map[string]any{"default": map[string]any{
 		"level":   "DEBUG",
-		"writer":  map[string]any{"output": "file", "filename": logFile},
+		"writer":  map[string]any{"output": "file", "filename": filepath.Join(folder, logName)},
 		"encoder": map[string]any{"format": "json"},
 	}}}
 	if admin, ok := whole["admin"].(map[string]any); ok {
 		admin["config"] = map[string]any{"persist": false}
+	}
+	apps, _ := whole["apps"].(map[string]any)
+	app, _ := apps["nowpay"].(map[string]any)
+	merchants, _ := app["merchants"].(map[string]any)
+	shop, ok := merchants["shop"].(map[string]any)
+	if !ok {
+		return nil, errors.New("reading Caddyfile.example: there is no merchant shop")
+	}
+	shop["notify"] = map[string]any{
+		"url": "http://" + appAddress + "/", "secret_file": filepath.Join(folder, notifySecretName), "private": true,
 	}
 	raw, err := json.Marshal(whole)
 	if err != nil {

@@ -145,6 +145,8 @@ it does not exist, so that the gateway can be given the same file.`,
 	secretFile := flags.String("secret-file", "nowpay-secret.json", "the account that is accepted")
 	allow := flags.StringSlice("allow", []string{egressAddress}, "the partner's whitelisted addresses")
 	seed := flags.Uint64("seed", 1, "makes ids and choices repeatable")
+	callback := flags.String("callback", callbackURL, "where to send callbacks; empty for nowhere")
+	callbackFrom := flags.String("callback-from", callbackIP, "the address that callbacks come from; empty: the system chooses")
 	refuse := flags.Bool("refuse-duplicates", false, "refuse a repeated request ID instead of paying again")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		account, err := loadCredential(*secretFile)
@@ -158,6 +160,12 @@ it does not exist, so that the gateway can be given the same file.`,
 		config := simulator.Config{
 			Username: account.Username, Key: account.Key, AllowedIPs: networks,
 			RefuseDuplicates: *refuse, Now: time.Now, Seed: *seed,
+			Callback: simulator.CallbackTarget{URL: *callback},
+		}
+		if *callbackFrom != "" {
+			if config.Callback.From, err = netip.ParseAddr(*callbackFrom); err != nil {
+				return fmt.Errorf("reading --callback-from: %w", err)
+			}
 		}
 		return simulate(cmd.Context(), cmd.OutOrStdout(), config, *listen, *control, *secretFile)
 	}
@@ -177,6 +185,7 @@ func simulate(ctx context.Context, w io.Writer, config simulator.Config, listen,
 	if control != "" {
 		fmt.Fprintf(w, "ledger             curl http://%s/ledger\n", control)
 		fmt.Fprintf(w, "faults             curl http://%s/faults\n", control)
+		fmt.Fprintf(w, "callbacks          curl http://%s/callbacks\n", control)
 	}
 	<-ctx.Done()
 	return nil

@@ -150,7 +150,7 @@ var story = []step{
 }
 
 // tell plays the story and returns how many steps came out other than told.
-func tell(ctx context.Context, w io.Writer, sim *provider, account credential, folder string) int {
+func tell(ctx context.Context, w io.Writer, sim *provider, app *merchantApp, account credential, folder string) int {
 	fmt.Fprintf(w, "Gateway %s, simulated Nowpay http://%s, which knows the partner as %s.\nThe key is %d characters that no merchant sees.\n", gatewayURL, providerAddress, egressAddress, len(account.Key))
 	unexpected := 0
 	var answers bytes.Buffer
@@ -169,6 +169,7 @@ func tell(ctx context.Context, w io.Writer, sim *provider, account credential, f
 			unexpected++
 		}
 	}
+	unexpected += tellOfCallbacks(ctx, w, sim, app, len(story)+1)
 	return unexpected + conclude(w, sim, account, answers.Bytes(), folder)
 }
 
