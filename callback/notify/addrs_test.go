@@ -34,7 +34,7 @@ func TestAddresses(t *testing.T) {
 		"fd20:ce::254": never, "fd00:42::42": never, "192.0.2.1": never, "198.51.100.1": never, "203.0.113.1": never,
 		"198.18.0.1": never, "192.88.99.1": never, "224.0.0.1": never, "239.255.255.255": never, "240.0.0.1": never,
 		"255.255.255.255": never,
-		"::": never, "::7f00:1": never, "::169.254.169.254": never, "64:ff9b::a9fe:a9fe": never, "64:ff9b::101:101": never,
+		"::":              never, "::7f00:1": never, "::169.254.169.254": never, "64:ff9b::a9fe:a9fe": never, "64:ff9b::101:101": never,
 		"64:ff9b:1::a00:1": never, "2002:a9fe:a9fe::1": never, "2001::1": never, "2001:db8::1": never, "3fff::1": never,
 		"fe80::1": never, "fe80::a9fe:a9fe": never, "fec0::1": never, "ff02::1": never, "100::1": never, "5f00::1": never,
 		"4000::1": never, "8000::1": never, "fe00::1": never, "200::1": never,

@@ -19,7 +19,7 @@ var (
 	ErrMessage = errors.New("message not sendable")
 	// ErrSecrets means that there was nothing to sign with.
 	ErrSecrets = errors.New("no secret")
-	// ErrClosed means that the sender is closed.
+	// ErrClosed means that the sender is closed, or was while it sent.
 	ErrClosed = errors.New("sender closed")
 	// ErrName means that the host's name has no address, or could not be looked up.
 	ErrName = errors.New("host not found")
@@ -35,9 +35,10 @@ var (
 	ErrTLS = errors.New("tls failed")
 	// ErrTimeout means that a part of the call, or all of it, took too long.
 	ErrTimeout = errors.New("timeout")
-	// ErrBroken means that the connection ended before the answer's header did.
+	// ErrBroken means that the connection ended without an answer.
 	ErrBroken = errors.New("connection closed")
-	// ErrAnswer means that the answer is not HTTP, or its header is too large.
+	// ErrAnswer means that the answer is not HTTP, is cut off in its header, or that
+	// its header is too large.
 	ErrAnswer = errors.New("bad answer")
 	// ErrRedirect means that the answer sends us elsewhere, where we do not go.
 	ErrRedirect = errors.New("redirect refused")

@@ -95,8 +95,14 @@ func TestNothingPrintsSecrets(t *testing.T) {
 	refused := s.Send(t.Context(), notify.Message{})
 	_, bad := notify.ParseSecret(secretText('Q') + "x")
 	things := []any{
-		secrets, secrets[0], &secrets[0], struct{ S notify.Secret }{secrets[0]}, struct{ s notify.Secret }{secrets[0]},
-		map[string]any{"s": secrets[0]}, file, e, &e, struct{ E notify.Endpoint }{e}, s, struct{ S *notify.Sender }{s},
+		secrets, secrets[0], &secrets[0],
+		struct{ S notify.Secret }{secrets[0]},
+		struct{ s notify.Secret }{secrets[0]},
+		map[string]any{"s": secrets[0]},
+		file, e, &e,
+		struct{ E notify.Endpoint }{e},
+		s,
+		struct{ S *notify.Sender }{s},
 		result, &result, refused, refused.Err, bad,
 	}
 	for i, x := range things {

@@ -146,14 +146,23 @@ func (s *Sender) post(ctx context.Context, m Message) Result {
 	// Not through an http.Client, which would follow redirects.
 	resp, err := s.transport.RoundTrip(req)
 	if err != nil {
-		return Result{Err: failure(ctx, err, answered.Load())}
+		select {
+		case <-s.closing: // which ends the call and its dial, one of them first
+			return Result{Err: ErrClosed}
+		default:
+			return Result{Err: failure(ctx, err, answered.Load())}
+		}
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode < http.StatusOK {
+		// Protocols are switched: the connection would be ours without any bound.
+		return answer(resp.StatusCode)
+	}
 	// A body that is read to its end lets the connection be kept. One that does
 	// not end soon costs the connection, and changes nothing about the answer.
 	timer := time.AfterFunc(s.limits.body, cancel)
 	defer timer.Stop()
-	_, _ = io.CopyN(io.Discard, resp.Body, maxBody+1)
+	_, _ = io.CopyN(io.Discard, resp.Body, maxBody+1) // one more shows the end
 	return answer(resp.StatusCode)
 }
 
@@ -191,7 +200,7 @@ func (s *Sender) begin(ctx context.Context, within time.Duration) (_ context.Con
 }
 
 // Close ends the calls under way, waits for them, and closes the kept
-// connections. Later calls fail with [ErrClosed]. It can be called repeatedly.
+// connections. Those calls and later ones fail with [ErrClosed]. It can be called repeatedly.
 func (s *Sender) Close() {
 	s.mu.Lock()
 	if !s.closed {
