@@ -22,7 +22,7 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/simulator"
 )
 
-const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" //nolint:gosec // G101: of no use elsewhere
+const webhookSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 // merchantApp takes notifications, and checks each with the official library.
 type merchantApp struct {
@@ -103,14 +103,6 @@ func (a *merchantApp) told(id string) (told []notification) {
 		}
 	}
 	return told
-}
-
-// types are those of the notifications of a request ID.
-func (a *merchantApp) types(id string) (types []string) {
-	for _, n := range a.told(id) {
-		types = append(types, n.Type)
-	}
-	return types
 }
 
 // startCallbacks starts a gateway that takes callbacks from the simulator, which

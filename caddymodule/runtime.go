@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -248,7 +249,7 @@ func (r *runtime) acquire(provider SecretProvider) (*pooledSource, error) {
 		return &pooledSource{ManagedSource: source}, nil
 	})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("making the source: %w", err)
 	}
 	r.keys = append(r.keys, key)
 	return value.(*pooledSource), nil

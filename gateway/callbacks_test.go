@@ -122,10 +122,7 @@ func TestCallbackBelieved(t *testing.T) {
 			if err != nil || got.State != test.want || got.Attention.IsZero() == test.person || got.Reversed != "" {
 				t.Errorf("%s, reversed %q, person %v, %v", got.State, got.Reversed, !got.Attention.IsZero(), err)
 			}
-			told := 0
-			for range c.Journal.Messages(t.Context(), journal.MessageFilter{Box: journal.Outbox}) {
-				told++
-			}
+			told := len(messagesOf(t, c.Journal, journal.MessageFilter{Box: journal.Outbox}))
 			if moved := test.note == "settled by it"; told != map[bool]int{true: 1}[moved] {
 				t.Errorf("%d notifications", told)
 			}
@@ -181,14 +178,14 @@ func TestCallbackRefused(t *testing.T) {
 	if status := c.call(t, "203.0.113.7", large); status != http.StatusOK {
 		t.Errorf("too large: HTTP %d", status)
 	}
-	n := 0
-	for m := range c.Journal.Messages(t.Context(), journal.MessageFilter{}) {
-		if n++; m.Transaction != "" || len(m.Sealed) > 2*callback.MaxBody {
+	recorded := messagesOf(t, c.Journal, journal.MessageFilter{})
+	for _, m := range recorded {
+		if m.Transaction != "" || len(m.Sealed) > 2*callback.MaxBody {
 			t.Errorf("%+v", m)
 		}
 	}
-	if n != 2 {
-		t.Errorf("%d are recorded, want 2", n)
+	if len(recorded) != 2 {
+		t.Errorf("%d are recorded, want 2", len(recorded))
 	}
 	if err := c.Journal.Close(); err != nil {
 		t.Fatal(err)

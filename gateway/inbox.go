@@ -123,7 +123,7 @@ func (g *Gateway) believeCallback(ctx context.Context, m journal.Message, t jour
 		Evidence: evidenceText(map[string]any{"callback": m.ID, "shape": says.Shape, "callback_says": says.Says}),
 		Next:     g.next, Notify: g.notifies(t.Merchant),
 	}
-	note := ""
+	var note string
 	switch {
 	case t.State.Final() || t.Reversed != "":
 		change.Attention, note = true, "it contradicts what is final; a person decides"

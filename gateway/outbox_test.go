@@ -98,6 +98,18 @@ func (h *hooks) change(t *testing.T, tx journal.Transaction, to journal.State, t
 	}
 }
 
+// messagesOf are the messages of a filter.
+func messagesOf(t *testing.T, j *journal.Journal, f journal.MessageFilter) (all []journal.Message) {
+	t.Helper()
+	for m, err := range j.Messages(t.Context(), f) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, m)
+	}
+	return all
+}
+
 // deliverDue works on what is due now, once, and returns what came of it.
 func (h *hooks) deliverDue(t *testing.T) (after []journal.Message) {
 	t.Helper()
@@ -221,7 +233,7 @@ func TestNotifySlowMerchant(t *testing.T) {
 	goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	// What was cut short is due at once.
 	due := 0
-	for m := range h.Journal.Messages(t.Context(), journal.MessageFilter{Lane: "slow"}) {
+	for _, m := range messagesOf(t, h.Journal, journal.MessageFilter{Lane: "slow"}) {
 		if !m.Due.After(h.clock.time()) {
 			due++
 		}
