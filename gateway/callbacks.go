@@ -11,8 +11,6 @@ import (
 	"net/netip"
 	"slices"
 
-	"golang.org/x/time/rate"
-
 	"github.com/nowpay-gateway/nowpay-gateway/callback"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 )
@@ -38,6 +36,13 @@ const (
 	// beyond is counted and forgotten.
 	strayRate  = 5
 	strayBurst = 1000
+	// maxCallbacks bounds how many different callbacks of one transaction are
+	// recorded.
+	maxCallbacks = 50
+	// refusalRate and refusalBurst bound how many refused requests are logged each
+	// second. All are counted.
+	refusalRate  = 1
+	refusalBurst = 20
 	// unreadable is the kind of a callback that has no known form.
 	unreadable = "unreadable"
 )
@@ -57,7 +62,7 @@ type CallbackRequest struct {
 const (
 	CallbackRefused   = "refused"   // from a wrong address, or without the secret
 	CallbackBroken    = "broken"    // it did not arrive whole
-	CallbackForgotten = "forgotten" // one of very many that are of no transaction
+	CallbackForgotten = "forgotten" // one of very many, of no transaction or of the same one
 	CallbackLost      = "lost"      // it could not be recorded
 	CallbackRecorded  = "recorded"
 )
@@ -66,6 +71,22 @@ const (
 func (g *Gateway) Callback(ctx context.Context, r CallbackRequest) Answer {
 	result, kind, err := g.takeCallback(ctx, r)
 	g.CalledBack(result)
+	if result != CallbackRefused || g.refusals.Allow() {
+		g.logCallback(ctx, r, result, kind, err)
+	}
+	status := http.StatusOK
+	switch result {
+	case CallbackRefused:
+		status = http.StatusForbidden
+	case CallbackBroken:
+		status = http.StatusBadRequest
+	case CallbackLost:
+		status = http.StatusServiceUnavailable
+	}
+	return Answer{Status: status, Header: http.Header{"Cache-Control": {"no-store"}}}
+}
+
+func (g *Gateway) logCallback(ctx context.Context, r CallbackRequest, result, kind string, err error) {
 	level := slog.LevelInfo
 	switch result {
 	case CallbackRefused, CallbackForgotten, CallbackBroken:
@@ -81,16 +102,6 @@ func (g *Gateway) Callback(ctx context.Context, r CallbackRequest) Answer {
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
 	g.Logger.LogAttrs(ctx, level, "callback", attrs...)
-	status := http.StatusOK
-	switch result {
-	case CallbackRefused:
-		status = http.StatusForbidden
-	case CallbackBroken:
-		status = http.StatusBadRequest
-	case CallbackLost:
-		status = http.StatusServiceUnavailable
-	}
-	return Answer{Status: status, Header: http.Header{"Cache-Control": {"no-store"}}}
 }
 
 // takeCallback does what Callback says, and tells what became of it.
@@ -112,7 +123,9 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 	} else if !errors.Is(findErr, journal.ErrNotFound) {
 		return CallbackLost, m.Kind, findErr
 	}
-	if m.Transaction == "" && !g.strays.Allow() {
+	if forget, forgetErr := g.tooMany(ctx, m); forgetErr != nil {
+		return CallbackLost, m.Kind, forgetErr
+	} else if forget {
 		return CallbackForgotten, m.Kind, err
 	}
 	if recordErr := g.recordCallback(ctx, m, received); recordErr != nil {
@@ -120,6 +133,21 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 	}
 	g.inbox.rouse()
 	return CallbackRecorded, m.Kind, err
+}
+
+// tooMany reports whether a callback is one of very many.
+func (g *Gateway) tooMany(ctx context.Context, m journal.Message) (bool, error) {
+	if m.Transaction == "" {
+		return !g.strays.Allow(), nil
+	}
+	n := 0
+	for _, err := range g.Journal.Messages(ctx, journal.MessageFilter{Box: journal.Inbox, Transaction: m.Transaction, Limit: maxCallbacks}) {
+		if err != nil {
+			return false, err
+		}
+		n++
+	}
+	return n >= maxCallbacks, nil
 }
 
 // mayCallBack reports whether a callback is the provider's, as far as its address
@@ -174,5 +202,3 @@ func fits(t journal.Transaction, c callback.Callback) bool {
 	return (c.ProviderID == "" || t.ProviderID == "" || c.ProviderID == t.ProviderID) &&
 		(c.Amount == 0 || t.Amount == 0 || c.Amount == t.Amount)
 }
-
-func newStrays() *rate.Limiter { return rate.NewLimiter(strayRate, strayBurst) }

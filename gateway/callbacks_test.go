@@ -2,6 +2,7 @@ package gateway
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/netip"
@@ -220,5 +221,20 @@ func TestCallbackStrays(t *testing.T) {
 	}
 	if got, err := c.Journal.Get(t.Context(), tx.ID); err != nil || got.State != journal.Success {
 		t.Errorf("%s, %v", got.State, err)
+	}
+}
+
+// One transaction takes so many callbacks, and no more.
+func TestCallbackCrowd(t *testing.T) {
+	c := newCalled(t, true)
+	c.open(t, "1001", "P1")
+	for i := range maxCallbacks + 5 {
+		body := strings.NewReader(fmt.Sprintf(`{"status":"PENDING","n":%d,"result":{"orderId":"1001","paytmOrderId":"P1"}}`, i))
+		if status := c.call(t, "203.0.113.7", body); status != http.StatusOK {
+			t.Fatalf("HTTP %d", status)
+		}
+	}
+	if n := len(messagesOf(t, c.Journal, journal.MessageFilter{})); n != maxCallbacks {
+		t.Errorf("%d are recorded, want %d", n, maxCallbacks)
 	}
 }

@@ -55,15 +55,16 @@ type Config struct {
 // Gateway carries out exchanges. It is safe for concurrent use.
 type Gateway struct {
 	Config
-	asking *asking
-	strays *rate.Limiter // of callbacks of which nothing is known
-	inbox  *post
-	outbox *post
+	asking   *asking
+	strays   *rate.Limiter // of callbacks of which nothing is known
+	refusals *rate.Limiter // of log lines of those that are refused
+	inbox    *post
+	outbox   *post
 }
 
 // New makes a gateway.
 func New(cfg Config) *Gateway {
-	g := &Gateway{Config: cfg, asking: newAsking(cfg), strays: newStrays()}
+	g := &Gateway{Config: cfg, asking: newAsking(cfg), strays: rate.NewLimiter(strayRate, strayBurst), refusals: rate.NewLimiter(refusalRate, refusalBurst)}
 	g.inbox, g.outbox = g.newPost(journal.Inbox, g.workOff), g.newPost(journal.Outbox, g.deliver)
 	return g
 }

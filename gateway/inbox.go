@@ -29,8 +29,11 @@ func (g *Gateway) workOff(ctx context.Context, m journal.Message) journal.Messag
 	if err != nil {
 		return finished(m, journal.Dead, "it cannot be decrypted")
 	}
+	if g.Callbacks == nil { // another gateway takes them, or this one again after a reload
+		return g.inbox.later(m, "no callbacks are configured", inboxLast)
+	}
 	var received callback.Received
-	if err := json.Unmarshal(content, &received); err != nil || g.Callbacks == nil {
+	if err := json.Unmarshal(content, &received); err != nil {
 		return finished(m, journal.Dead, "it cannot be read")
 	}
 	says, err := g.Callbacks.Shapes.Read(received)
@@ -129,8 +132,6 @@ func (g *Gateway) believeCallback(ctx context.Context, m journal.Message, t jour
 		change.Attention, note = true, "it contradicts what is final; a person decides"
 	case !g.Callbacks.Settle:
 		change.Attention, note = true, "left to a person"
-	case says.Says == nowpay.Pending:
-		return finished(m, journal.Done, "it says that the transaction is pending")
 	case says.RequestID == "" || says.ProviderID == "" || says.ProviderID != t.ProviderID:
 		change.Attention, note = true, "not both ids are known and the same; left to a person"
 	case says.Says == nowpay.Success && g.lacksReference(t, says):

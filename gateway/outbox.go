@@ -12,11 +12,11 @@ import (
 )
 
 const (
-	// notifyFor is how long a notification is tried. A merchant may be down over a
-	// long weekend.
-	notifyFor = 4 * 24 * time.Hour
 	// notifyLast is the longest time between two tries.
 	notifyLast = 2 * time.Hour
+	// notifyTries is how often a notification is tried: over more than four days. A
+	// merchant may be down over a long weekend.
+	notifyTries = 60
 )
 
 // Notifier sends a message to a merchant. It is implemented by [notify.Sender].
@@ -39,34 +39,42 @@ func (g *Gateway) notifies(merchant string) bool { return g.Notify[merchant] != 
 // deliver sends a notification to its merchant.
 func (g *Gateway) deliver(ctx context.Context, m journal.Message) journal.Message {
 	sender, prefix, ok := g.recipient(m.Lane)
-	if !ok {
-		return finished(m, journal.Dead, "the merchant has no notify URL")
+	if !ok { // or another gateway has it already, or this one again after a reload
+		return g.undelivered(ctx, m, "the merchant has no notify URL")
 	}
 	t, err := g.Journal.Get(ctx, m.Transaction)
-	if errors.Is(err, journal.ErrNotFound) {
+	switch {
+	case errors.Is(err, journal.ErrNotFound):
 		return finished(m, journal.Dead, "there is no such transaction")
+	case err == nil && t.Merchant != m.Lane: // somebody has changed the rows
+		return finished(m, journal.Dead, "the transaction is another merchant's")
 	}
 	var view *TransactionView
 	if err == nil {
 		view, err = g.viewOf(ctx, prefix, t)
 	}
 	if err != nil {
-		return g.outbox.later(m, "the transaction cannot be read now", notifyLast)
+		return g.undelivered(ctx, m, "the transaction cannot be read now")
 	}
 	body, err := json.Marshal(Notification{Type: "transaction." + m.Kind, Timestamp: m.Created.UTC(), Data: view})
 	if err != nil {
 		return finished(m, journal.Dead, "it cannot be written as JSON")
 	}
 	result := sender.Send(ctx, notify.Message{ID: messageID(m), Time: g.Now(), Body: body})
-	switch {
-	case result.Delivered():
+	if result.Delivered() {
 		return finished(m, journal.Done, result.String())
-	case ctx.Err() == nil && g.Now().Sub(m.Created) >= notifyFor:
-		g.Logger.ErrorContext(ctx, "a merchant could not be notified; it is not tried again unless replayed with `caddy nowpay notifications replay`",
-			"merchant", m.Lane, "transaction", m.Transaction, "message", m.ID, "tries", m.Tries+1, "result", result.String())
-		return finished(m, journal.Dead, result.String())
 	}
-	return g.outbox.later(m, result.String(), notifyLast)
+	return g.undelivered(ctx, m, result.String())
+}
+
+// undelivered is a notification that is tried again later, or given up.
+func (g *Gateway) undelivered(ctx context.Context, m journal.Message, why string) journal.Message {
+	if m.Tries+1 < notifyTries || ctx.Err() != nil {
+		return g.outbox.later(m, why, notifyLast)
+	}
+	g.Logger.ErrorContext(ctx, "a merchant could not be notified; it is not tried again unless replayed with `caddy nowpay notifications replay`",
+		"merchant", m.Lane, "transaction", m.Transaction, "message", m.ID, "tries", m.Tries+1, "result", why)
+	return finished(m, journal.Dead, why)
 }
 
 // messageID is what a merchant knows a notification by, however often it comes.

@@ -190,7 +190,7 @@ func TestNotifyGivenUp(t *testing.T) {
 		if h.clock.time().Sub(began) > 5*24*time.Hour {
 			t.Fatalf("it is %+v after five days", last)
 		}
-		if last.State == journal.Dead && (h.clock.time().Sub(began) < 72*time.Hour || last.Note != "redirect refused (HTTP 307)") {
+		if last.State == journal.Dead && (h.clock.time().Sub(began) < 96*time.Hour || last.Note != "redirect refused (HTTP 307)") {
 			t.Errorf("given up after %v: %s", h.clock.time().Sub(began), last.Note)
 		}
 	}
@@ -247,7 +247,7 @@ func TestNotifySlowMerchant(t *testing.T) {
 func TestNotifyNobody(t *testing.T) {
 	h := newHooks(t)
 	h.owe(t, "shop", "1001")
-	if after := h.deliverDue(t); len(after) != 1 || after[0].State != journal.Dead || after[0].Note != "the merchant has no notify URL" {
+	if after := h.deliverDue(t); len(after) != 1 || after[0].State != journal.Waiting || after[0].Note != "the merchant has no notify URL" {
 		t.Errorf("%+v", after)
 	}
 }

@@ -129,7 +129,7 @@ func (p *post) one(ctx context.Context, m journal.Message) {
 		}
 	}()
 	after := p.work(ctx, m)
-	if ctx.Err() != nil && after.State == journal.Waiting {
+	if after.Tries = m.Tries + 1; ctx.Err() != nil && after.State == journal.Waiting {
 		after = m
 		after.Due = p.Now()
 	}

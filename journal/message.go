@@ -158,15 +158,14 @@ func (j *Journal) ClaimMessages(ctx context.Context, c MessageClaim) (claimed []
 }
 
 // FinishMessage writes what came of working on a message: Transaction, State,
-// Note and Due. If it does not wait any more, a person was quicker and it stays as
+// Note, Due and Tries. If it does not wait any more, a person was quicker and it stays as
 // it is.
 func (j *Journal) FinishMessage(ctx context.Context, m Message) error {
 	_, err := j.changeMessage(ctx, m.ID, func(now *Message) bool {
 		if now.State != Waiting {
 			return false
 		}
-		now.Transaction, now.State, now.Note, now.Due = m.Transaction, m.State, m.Note, m.Due
-		now.Tries++
+		now.Transaction, now.State, now.Note, now.Due, now.Tries = m.Transaction, m.State, m.Note, m.Due, m.Tries
 		return true
 	})
 	return err
@@ -175,8 +174,7 @@ func (j *Journal) FinishMessage(ctx context.Context, m Message) error {
 // ReplayMessage has a message worked on again from the beginning.
 func (j *Journal) ReplayMessage(ctx context.Context, id string) (Message, error) {
 	return j.changeMessage(ctx, id, func(m *Message) bool {
-		m.State, m.Due, m.Tries, m.Note = Waiting, j.options.Now(), 0, "to be sent again"
-		m.Created = truncate(j.options.Now())
+		m.State, m.Due, m.Tries, m.Note = Waiting, j.options.Now(), 0, "to be worked on again"
 		return true
 	})
 }
@@ -289,7 +287,7 @@ func tellsMerchant(before, after *Transaction) Kind {
 	switch {
 	case after.Reversed != "" && after.Reversed != before.Reversed:
 		return KindReversed
-	case after.State.Final() && after.State != before.State:
+	case after.State.Final() && (after.State != before.State || before.Reversed != ""): // also what was reversed, and is not
 		return Kind(after.State)
 	}
 	return ""

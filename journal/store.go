@@ -83,8 +83,8 @@ type Tx interface {
 	AddSpending(ctx context.Context, amounts []Spending) error
 
 	// AddMessages adds messages. Where there is one with the ID, it is seen so
-	// often more, and updated then; if it was dead, or is a notification that does
-	// not wait, it waits from the beginning, as the new one.
+	// often more, and updated then; if it was dead, or is a notification, it waits
+	// from the beginning, as the new one: State, Note, Due and Tries are its.
 	AddMessages(ctx context.Context, messages []Message) error
 
 	// LockMessages locks and reads messages, in ascending order of their IDs.
@@ -97,8 +97,8 @@ type Tx interface {
 	// locked, are skipped.
 	LockMessagesDue(ctx context.Context, claim MessageClaim, now time.Time) ([]Message, error)
 
-	// UpdateMessages writes Transaction, State, Note, Created, Updated, Due and
-	// Tries of messages that are locked.
+	// UpdateMessages writes Transaction, State, Note, Updated, Due and Tries of
+	// messages that are locked.
 	UpdateMessages(ctx context.Context, messages []Message) error
 
 	// DeleteMessages deletes at most limit messages that do not wait and were

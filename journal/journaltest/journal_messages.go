@@ -93,6 +93,11 @@ func testNotifiedWithTheChange(t *testing.T, w *world) {
 		g.settle(t, row.ID, change)
 	}
 	check(t, "in order", g.outbox(t, row.ID), []string{"success", "reversed"})
+	w.pass(time.Second)
+	again := w.says(journal.ByOperator, journal.Success)
+	again.Notify = true
+	g.settle(t, row.ID, again)
+	check(t, "taken back", g.outbox(t, row.ID), []string{"success", "reversed", "success"})
 }
 
 func testNotifyAgain(t *testing.T, w *world) {
@@ -123,7 +128,7 @@ func testNotifyAgain(t *testing.T, w *world) {
 		t.Errorf("Notify() = %v", err)
 	}
 	got, err := g.Message(t.Context(), done.ID)
-	if err != nil || got.State != journal.Waiting || !got.Created.Equal(w.now()) || got.Tries != 0 {
+	if err != nil || got.State != journal.Waiting || !got.Due.Equal(w.now()) || !got.Created.Equal(done.Created) || got.Tries != 0 {
 		t.Errorf("told again: %+v, %v", got, err)
 	}
 }
@@ -199,7 +204,7 @@ func testMessageClaims(t *testing.T, w *world) {
 		t.Fatalf("%d claimed after the lease, want 1", len(claimed))
 	}
 	m := claimed[0]
-	m.Note, m.Due = "HTTP 500", w.now().Add(time.Hour)
+	m.Note, m.Due, m.Tries = "HTTP 500", w.now().Add(time.Hour), 1
 	if err := gateways[1].FinishMessage(t.Context(), m); err != nil {
 		t.Errorf("FinishMessage() = %v", err)
 	}
@@ -241,7 +246,7 @@ func testMessageByHand(t *testing.T, w *world) {
 	}
 	w.pass(time.Hour)
 	replayed, err := g.ReplayMessage(t.Context(), claimed.ID)
-	if err != nil || replayed.State != journal.Waiting || !replayed.Created.Equal(w.now()) {
+	if err != nil || replayed.State != journal.Waiting || !replayed.Due.Equal(w.now()) || replayed.Created.Equal(w.now()) {
 		t.Errorf("ReplayMessage() = %+v, %v", replayed, err)
 	}
 	if n := len(g.claimMessages(t, journal.Outbox)); n != 1 {

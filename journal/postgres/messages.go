@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	messageChanging = `id, transaction_id, state, note, created, updated, due, tries`
-	messageColumns  = messageChanging + `, box, lane, seq, kind, seen, key_id, sealed`
+	messageChanging = `id, transaction_id, state, note, updated, due, tries`
+	messageColumns  = messageChanging + `, created, box, lane, seq, kind, seen, key_id, sealed`
 	isWaiting       = `state = 'waiting'` // as in the indexes, to the letter
 )
 
@@ -25,7 +25,6 @@ func messageChanges(messages []journal.Message) []any {
 		array(messages, func(m *journal.Message) string { return m.Transaction }),
 		array(messages, func(m *journal.Message) string { return string(m.State) }),
 		array(messages, func(m *journal.Message) string { return m.Note }),
-		array(messages, func(m *journal.Message) int64 { return micros(m.Created) }),
 		array(messages, func(m *journal.Message) int64 { return micros(m.Updated) }),
 		array(messages, func(m *journal.Message) int64 { return micros(m.Due) }),
 		array(messages, func(m *journal.Message) int64 { return int64(m.Tries) }),
@@ -34,6 +33,7 @@ func messageChanges(messages []journal.Message) []any {
 
 func messageArrays(messages []journal.Message) []any {
 	return append(messageChanges(messages),
+		array(messages, func(m *journal.Message) int64 { return micros(m.Created) }),
 		array(messages, func(m *journal.Message) string { return string(m.Box) }),
 		array(messages, func(m *journal.Message) string { return m.Lane }),
 		array(messages, func(m *journal.Message) int64 { return int64(m.Seq) }),
@@ -44,8 +44,8 @@ func messageArrays(messages []journal.Message) []any {
 }
 
 func scanMessage(row pgx.CollectableRow) (m journal.Message, err error) {
-	err = row.Scan(&m.ID, &m.Transaction, (*string)(&m.State), &m.Note, at(&m.Created), at(&m.Updated), at(&m.Due), &m.Tries,
-		(*string)(&m.Box), &m.Lane, &m.Seq, &m.Kind, &m.Seen, &m.KeyID, &m.Sealed)
+	err = row.Scan(&m.ID, &m.Transaction, (*string)(&m.State), &m.Note, at(&m.Updated), at(&m.Due), &m.Tries,
+		at(&m.Created), (*string)(&m.Box), &m.Lane, &m.Seq, &m.Kind, &m.Seen, &m.KeyID, &m.Sealed)
 	return m, err
 }
 
@@ -54,8 +54,8 @@ func scanMessage(row pgx.CollectableRow) (m journal.Message, err error) {
 // came again begins again, if it was of no use before.
 func (t *tx) AddMessages(_ context.Context, messages []journal.Message) error {
 	var again []string
-	for column := range strings.SplitSeq(`state, note, created, due, tries`, ", ") {
-		again = append(again, fmt.Sprintf(`%[1]s = CASE WHEN messages.state = 'dead' OR messages.box = 'out' AND messages.state <> 'waiting'
+	for column := range strings.SplitSeq(`state, note, due, tries`, ", ") {
+		again = append(again, fmt.Sprintf(`%[1]s = CASE WHEN messages.state = 'dead' OR messages.box = 'out'
 			THEN excluded.%[1]s ELSE messages.%[1]s END`, column))
 	}
 	// In one order, so that gateways wait for each other rather than deadlock.
@@ -102,8 +102,8 @@ func (t *tx) LockMessagesDue(ctx context.Context, c journal.MessageClaim, now ti
 func (t *tx) UpdateMessages(_ context.Context, messages []journal.Message) error {
 	if len(messages) > 0 {
 		t.demand(len(messages), `UPDATE messages SET transaction_id = n.transaction_id, state = n.state, note = n.note,
-				created = n.created, updated = n.updated, due = n.due, tries = n.tries
-			FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[], $8::BIGINT[])
+				updated = n.updated, due = n.due, tries = n.tries
+			FROM unnest($1::TEXT[], $2::TEXT[], $3::TEXT[], $4::TEXT[], $5::BIGINT[], $6::BIGINT[], $7::BIGINT[])
 				AS n (`+messageChanging+`)
 			WHERE messages.id = n.id RETURNING 1`, messageChanges(messages)...)
 	}

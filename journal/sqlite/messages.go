@@ -12,32 +12,32 @@ import (
 )
 
 const (
-	messageColumns = "id, box, lane, seq, kind, seen, key_id, sealed, " + messageChanging
+	messageColumns = "id, box, lane, seq, kind, created, seen, key_id, sealed, " + messageChanging
 	// Those that change come last.
-	messageChanging = "transaction_id, state, note, created, updated, due, tries"
+	messageChanging = "transaction_id, state, note, updated, due, tries"
 	isWaiting       = "state = 'waiting'" // as in the indexes, to the letter
 )
 
 func messageValues(m *journal.Message) []any {
-	return append([]any{m.ID, string(m.Box), m.Lane, m.Seq, m.Kind, m.Seen, m.KeyID, blob(m.Sealed)}, messageChanges(m)...)
+	return append([]any{m.ID, string(m.Box), m.Lane, m.Seq, m.Kind, micros(m.Created), m.Seen, m.KeyID, blob(m.Sealed)}, messageChanges(m)...)
 }
 
 func messageChanges(m *journal.Message) []any {
-	return []any{m.Transaction, string(m.State), m.Note, micros(m.Created), micros(m.Updated), micros(m.Due), m.Tries}
+	return []any{m.Transaction, string(m.State), m.Note, micros(m.Updated), micros(m.Due), m.Tries}
 }
 
 func scanMessage(rows *sql.Rows) (m journal.Message, err error) {
-	err = rows.Scan(&m.ID, &m.Box, &m.Lane, &m.Seq, &m.Kind, &m.Seen, &m.KeyID, &m.Sealed,
-		&m.Transaction, &m.State, &m.Note, at(&m.Created), at(&m.Updated), at(&m.Due), &m.Tries)
+	err = rows.Scan(&m.ID, &m.Box, &m.Lane, &m.Seq, &m.Kind, at(&m.Created), &m.Seen, &m.KeyID, &m.Sealed,
+		&m.Transaction, &m.State, &m.Note, at(&m.Updated), at(&m.Due), &m.Tries)
 	return m, err
 }
 
-// addMessage is the statement of AddMessages: what came again begins again, if
-// it was of no use before.
+// addMessage is the statement of AddMessages: what came again begins again, if it
+// was of no use before or is asked for.
 func addMessage() string {
 	var again []string
-	for column := range strings.SplitSeq("state, note, created, due, tries", ", ") {
-		again = append(again, column+" = CASE WHEN messages.state = 'dead' OR messages.box = 'out' AND messages.state <> 'waiting'"+
+	for column := range strings.SplitSeq("state, note, due, tries", ", ") {
+		again = append(again, column+" = CASE WHEN messages.state = 'dead' OR messages.box = 'out'"+
 			" THEN excluded."+column+" ELSE messages."+column+" END")
 	}
 	return "INSERT INTO messages (" + messageColumns + ") VALUES (" + placeholders(messageColumns) + ")" +
