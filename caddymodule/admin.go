@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"time"
@@ -22,8 +23,9 @@ func init() {
 	caddy.RegisterModule(new(AdminAPI))
 }
 
-// AdminAPI adds what operators do with transactions to Caddy's admin API, for
-// the gateway that serves; `caddy nowpay transactions` uses it:
+// AdminAPI adds what operators do with transactions and messages to Caddy's admin
+// API, for the gateway that serves; the commands `caddy nowpay transactions`,
+// `notifications` and `callbacks` use it:
 //
 //	GET  /nowpay/transactions?…                 lines of JSON, newest first; without limit=… all
 //	GET  /nowpay/transactions/<id>              all of one; account=… where a request ID is of several
@@ -31,9 +33,14 @@ func init() {
 //	POST /nowpay/transactions/<id>/settle       records what a person says
 //	GET  /nowpay/verify                         looks for what was changed or deleted
 //	POST /nowpay/verify                         the same, with heads that are known
+//	GET  /nowpay/messages?box=…                 those that go out, or came in, as lines of JSON
+//	GET  /nowpay/messages/<id>                  all of one
+//	POST /nowpay/messages/<id>/replay           has it worked on again
+//	POST /nowpay/messages/<id>/drop             gives it up, for a reason
+//	POST /nowpay/merchants/<name>/send-test     sends a notification of no transaction
 //
-// Every POST, and whatever shows personal data (answer=true), needs the header
-// `Nowpay-Admin: 1`, which no web page can make a browser send. Whoever reaches
+// Every POST, and whatever shows personal data (answer=true, body=true), needs the
+// header `Nowpay-Admin: 1`, which no web page can make a browser send. Whoever reaches
 // the admin endpoint may do all this, as everything else there: put it on a Unix
 // socket.
 type AdminAPI struct{}
@@ -48,7 +55,7 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements [caddy.AdminRouter].
 func (*AdminAPI) Routes() []caddy.AdminRoute {
-	return []caddy.AdminRoute{
+	return append(messageRoutes(), []caddy.AdminRoute{
 		{Pattern: "/nowpay/transactions", Handler: operatorRoute{http.MethodGet: (*operatorCall).list}},
 		{Pattern: "/nowpay/transactions/{id}", Handler: operatorRoute{http.MethodGet: (*operatorCall).show}},
 		{Pattern: "/nowpay/transactions/{id}/revalidate", Handler: operatorRoute{http.MethodPost: (*operatorCall).revalidate}},
@@ -56,7 +63,7 @@ func (*AdminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/nowpay/verify", Handler: operatorRoute{
 			http.MethodGet: (*operatorCall).verify, http.MethodPost: (*operatorCall).verify,
 		}},
-	}
+	}...)
 }
 
 const (
@@ -116,10 +123,19 @@ func (c *operatorCall) untilReload(ctx context.Context) (context.Context, func()
 	return ctx, func() { stop(); cancel() }
 }
 
-func (c *operatorCall) list(ctx context.Context) error {
+// query is the query of the request.
+func (c *operatorCall) query() (url.Values, error) {
 	query, err := url.ParseQuery(c.URL.RawQuery)
 	if err != nil {
-		return refusal(http.StatusBadRequest, fmt.Errorf("reading the query: %w", err))
+		return nil, refusal(http.StatusBadRequest, fmt.Errorf("reading the query: %w", err))
+	}
+	return query, nil
+}
+
+func (c *operatorCall) list(ctx context.Context) error {
+	query, err := c.query()
+	if err != nil {
+		return err
 	}
 	filter, err := parseFilter(query, time.Now())
 	if err != nil {
@@ -127,37 +143,41 @@ func (c *operatorCall) list(ctx context.Context) error {
 	}
 	ctx, done := c.untilReload(ctx)
 	defer done()
+	return writeLines(ctx, c, c.desk.list(ctx, filter))
+}
+
+// writeLines answers with lines of JSON.
+func writeLines[T any](ctx context.Context, c *operatorCall, all iter.Seq2[T, error]) error {
 	c.answer.Header().Set("Content-Type", "application/x-ndjson")
 	encoder := json.NewEncoder(c.answer)
 	begun := false
-	for e, err := range c.desk.list(ctx, filter) {
+	for value, err := range all {
 		switch {
 		case err != nil && !begun:
 			return failure(err)
 		case err != nil: // the last line says that it is not the end
-			c.rt.logger.ErrorContext(ctx, "listing transactions for an operator", "error", err)
-			_ = encoder.Encode(line{Error: err.Error()})
+			c.rt.logger.ErrorContext(ctx, "writing a list for an operator", "path", c.URL.Path, "error", err)
+			_ = encoder.Encode(lastLine{err.Error()})
 			return nil
 		}
 		begun = true
 		_ = c.control.SetWriteDeadline(time.Now().Add(lineTime))
-		if encoder.Encode(line{entry: e}) != nil {
+		if encoder.Encode(value) != nil {
 			return nil // the reader is gone
 		}
 	}
 	return nil
 }
 
-// line is one of a list: a transaction, or why there are no more.
-type line struct {
-	entry
+// lastLine is the last one of a list that is not complete.
+type lastLine struct {
 	Error string `json:"error,omitempty"`
 }
 
 func (c *operatorCall) show(ctx context.Context) error {
-	query, err := url.ParseQuery(c.URL.RawQuery)
+	query, err := c.query()
 	if err != nil {
-		return refusal(http.StatusBadRequest, fmt.Errorf("reading the query: %w", err))
+		return err
 	}
 	w := wanted{id: c.PathValue("id"), account: query.Get("account"), content: query.Get("answer") == "true"}
 	if w.content && c.Header.Get(headerAdmin) != "1" {
@@ -245,6 +265,11 @@ func failure(err error) error {
 		status int
 	}{
 		{gateway.ErrByHand, http.StatusBadRequest},
+		{errReason, http.StatusBadRequest},
+		{errNoContent, http.StatusBadRequest},
+		{errNoMessage, http.StatusNotFound},
+		{errNoURL, http.StatusNotFound},
+		{errDropped, http.StatusConflict},
 		{journal.ErrNotFound, http.StatusNotFound},
 		{journal.ErrTransition, http.StatusConflict},
 		{errAmbiguous, http.StatusConflict},

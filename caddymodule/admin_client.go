@@ -72,25 +72,45 @@ func (d *adminDesk) reach(ctx context.Context) error {
 }
 
 func (d *adminDesk) list(ctx context.Context, f journal.Filter) iter.Seq2[entry, error] {
-	return func(yield func(entry, error) bool) {
-		response, err := d.call(ctx, http.MethodGet, "/nowpay/transactions?"+filterQuery(f).Encode(), nil)
+	return readLines(ctx, d, "/nowpay/transactions?"+filterQuery(f).Encode(), func(l *entryLine) (entry, string) { return l.entry, l.Error })
+}
+
+// entryLine and messageLine are lines of a list, of which the last one may say
+// that it is not the end.
+type (
+	entryLine struct {
+		entry
+		lastLine
+	}
+	messageLine struct {
+		message
+		lastLine
+	}
+)
+
+// readLines yields what is in the lines of a list.
+func readLines[L, T any](ctx context.Context, d *adminDesk, target string, split func(*L) (T, string)) iter.Seq2[T, error] {
+	return func(yield func(T, error) bool) {
+		var none T
+		response, err := d.call(ctx, http.MethodGet, target, nil)
 		if err != nil {
-			yield(entry{}, err)
+			yield(none, err)
 			return
 		}
 		defer response.Body.Close()
 		for decoder := json.NewDecoder(response.Body); ; {
-			var next line
-			err := decoder.Decode(&next)
+			next := new(L)
+			err := decoder.Decode(next)
+			value, broken := split(next)
 			switch {
 			case errors.Is(err, io.EOF):
 				return
 			case err != nil:
 				err = fmt.Errorf("reading the gateway's answer, which is not complete: %w", err)
-			case next.Error != "":
-				err = fmt.Errorf("the gateway's answer is not complete: %s", next.Error)
+			case broken != "":
+				err = fmt.Errorf("the gateway's answer is not complete: %s", broken)
 			}
-			if !yield(next.entry, err) || err != nil {
+			if !yield(value, err) || err != nil {
 				return
 			}
 		}
@@ -126,6 +146,42 @@ func (d *adminDesk) verify(ctx context.Context, known []journal.Head) (journal.R
 	var report journal.Report
 	err := d.ask(ctx, http.MethodPost, "/nowpay/verify", knownHeads{known}, &report)
 	return report, err
+}
+
+func (d *adminDesk) messages(ctx context.Context, f journal.MessageFilter) iter.Seq2[message, error] {
+	return readLines(ctx, d, "/nowpay/messages?"+messageQuery(f).Encode(), func(l *messageLine) (message, string) { return l.message, l.Error })
+}
+
+func (d *adminDesk) message(ctx context.Context, id string, body bool) (messageDetails, error) {
+	target := messagePath(id, "")
+	if body {
+		target += "?body=true"
+	}
+	var shown messageDetails
+	err := d.ask(ctx, http.MethodGet, target, nil, &shown)
+	return shown, err
+}
+
+func (d *adminDesk) replay(ctx context.Context, id string) (message, error) {
+	var after message
+	err := d.ask(ctx, http.MethodPost, messagePath(id, "/replay"), nil, &after)
+	return after, err
+}
+
+func (d *adminDesk) drop(ctx context.Context, id, reason string) (message, error) {
+	var after message
+	err := d.ask(ctx, http.MethodPost, messagePath(id, "/drop"), dropped{reason}, &after)
+	return after, err
+}
+
+func (d *adminDesk) sendTest(ctx context.Context, merchant string) (delivery, error) {
+	var told delivery
+	err := d.ask(ctx, http.MethodPost, "/nowpay/merchants/"+url.PathEscape(merchant)+"/send-test", nil, &told)
+	return told, err
+}
+
+func messagePath(id, action string) string {
+	return "/nowpay/messages/" + url.PathEscape(id) + action
 }
 
 func transactionPath(id, action string) string {

@@ -24,9 +24,8 @@ func init() {
 			// Without these a mistyped command would print the help and succeed.
 			parent.Args, parent.SilenceUsage = cobra.NoArgs, true
 			parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-			for _, command := range []*cobra.Command{checkCommand(), explainCommand(), tokenCommand(), healthCommand(), transactionsCommand()} {
-				parent.AddCommand(command)
-			}
+			parent.AddCommand(checkCommand(), explainCommand(), tokenCommand(), healthCommand(),
+				transactionsCommand(), notificationsCommand(), callbacksCommand())
 			for _, command := range simulation {
 				parent.AddCommand(command())
 			}

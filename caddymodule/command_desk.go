@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 	"strings"
 
@@ -14,7 +15,25 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 )
 
-// deskFlags are the flags by which a command finds the transactions.
+// deskCommand is one that has others below it, which work on what there is of the
+// journal.
+func deskCommand(name, short, does string, children ...*cobra.Command) *cobra.Command {
+	parent := &cobra.Command{
+		Use: name, Short: short,
+		Long: does + `: in the running gateway, through Caddy's
+admin endpoint, or on the journal itself while no gateway runs. Which of the two
+is said on standard error.
+
+The admin endpoint is the configuration's (--config), unless --address names it;
+then no configuration is needed, and the journal itself is not touched.`,
+		Args: cobra.NoArgs, SilenceUsage: true,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	parent.AddCommand(children...)
+	return parent
+}
+
+// deskFlags are the flags by which a command finds what it works on.
 type deskFlags struct {
 	configFlags
 	address *string
@@ -30,6 +49,15 @@ func addDeskFlags(command *cobra.Command) deskFlags {
 // with calls do with the desk of the running gateway or, if there is none, with
 // one on the configuration's journal.
 func (f deskFlags) with(cmd *cobra.Command, format formatFlag, do func(context.Context, desk) error) error {
+	own := func(ctx context.Context, app *App) (desk, error) { return app.desk(ctx) }
+	return f.withOwn(cmd, format, "working on the journal itself", own, do)
+}
+
+// withOwn is with, but for the desk if there is no running gateway, and for what is
+// said then.
+func (f deskFlags) withOwn(
+	cmd *cobra.Command, format formatFlag, says string, own func(context.Context, *App) (desk, error), do func(context.Context, desk) error,
+) error {
 	if !slices.Contains(format.allowed, *format.value) {
 		return fmt.Errorf("--format: must be %s", strings.Join(format.allowed, " or "))
 	}
@@ -52,13 +80,13 @@ func (f deskFlags) with(cmd *cobra.Command, format formatFlag, do func(context.C
 	if address != "" && !errors.Is(absent, errUnreached) {
 		return absent
 	}
-	tell("%v; working on the journal itself", absent)
+	tell("%v; %s", absent, says)
 	return withApp(raw, func(app *App) error {
-		own, err := app.desk(ctx)
+		d, err := own(ctx, app)
 		if err != nil {
 			return err
 		}
-		return do(ctx, own)
+		return do(ctx, d)
 	})
 }
 
@@ -120,6 +148,17 @@ func (a *App) desk(ctx context.Context) (desk, error) {
 	return &ownDesk{gateway: rt.gateway, journal: rt.journal.Journal, prepare: rt.prepareToAsk}, nil
 }
 
+// testDesk can send tests to a merchant, and nothing else: without a journal, so
+// that it works before the gateway has ever run.
+func (a *App) testDesk(ctx context.Context, merchant string) (desk, error) {
+	if source := a.rt.signing[merchant]; source != nil {
+		if err := source.start(ctx, a.rt.logger); err != nil {
+			return nil, fmt.Errorf("fetching the secret of merchant %s: %w", merchant, err)
+		}
+	}
+	return &ownDesk{gateway: a.rt.gateway}, nil
+}
+
 // prepareToAsk makes ready what asking the provider takes.
 func (r *runtime) prepareToAsk(ctx context.Context, account string) error {
 	source := r.accounts[account]
@@ -134,4 +173,34 @@ func (r *runtime) prepareToAsk(ctx context.Context, account string) error {
 		return fmt.Errorf("looking for the egress address: %w", err)
 	}
 	return nil
+}
+
+// limitFlag is how many a command shows.
+type limitFlag struct{ set *int }
+
+func addLimitFlag(command *cobra.Command) limitFlag {
+	return limitFlag{command.Flags().Int("limit", 50, "at most so many; 0: all")}
+}
+
+func (f limitFlag) value() (int, error) {
+	if *f.set < 0 {
+		return 0, errors.New("--limit: must not be negative")
+	}
+	return *f.set, nil
+}
+
+// collect reads a list, and says if its limit may have cut it. It returns no nil,
+// which JSON would show.
+func collect[T any](cmd *cobra.Command, limit int, all iter.Seq2[T, error]) ([]T, error) {
+	found := []T{}
+	for value, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, value)
+	}
+	if len(found) == limit && limit > 0 {
+		fmt.Fprintf(cmd.ErrOrStderr(), "there may be more than these %d: --limit says how many are shown\n", limit)
+	}
+	return found, nil
 }

@@ -47,18 +47,26 @@ func printJSON(w io.Writer, value any) error {
 }
 
 func printTable(w io.Writer, entries []entry) error {
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "TIME\tTRANSACTION\tMERCHANT\tOPERATION\tREQUEST ID\tAMOUNT\tSTATE\tPROVIDER ID\tNEEDS PERSON")
-	for _, e := range entries {
+	columns := []string{"TIME", "TRANSACTION", "MERCHANT", "OPERATION", "REQUEST ID", "AMOUNT", "STATE", "PROVIDER ID", "NEEDS PERSON"}
+	return printRows(w, columns, entries, func(e entry) []string {
 		person := ""
 		if e.NeedsPerson {
 			person = "yes"
 		}
-		cells := []string{
-			clock(e.Created), shown(e.Transaction), shown(e.Merchant), shown(e.Operation), shown(e.RequestID),
-			e.Amount, shown(stateOf(e)), shown(e.ProviderID), person,
+		return []string{clock(e.Created), e.Transaction, e.Merchant, e.Operation, e.RequestID, e.Amount, stateOf(e), e.ProviderID, person}
+	})
+}
+
+// printRows prints a table with a line for each of all.
+func printRows[T any](w io.Writer, columns []string, all []T, cells func(T) []string) error {
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, strings.Join(columns, "\t"))
+	for _, value := range all {
+		row := cells(value)
+		for i := range row {
+			row[i] = shown(row[i])
 		}
-		fmt.Fprintln(table, strings.Join(cells, "\t"))
+		fmt.Fprintln(table, strings.Join(row, "\t"))
 	}
 	if err := table.Flush(); err != nil {
 		return fmt.Errorf("printing the table: %w", err)

@@ -19,20 +19,8 @@ import (
 )
 
 func transactionsCommand() *cobra.Command {
-	parent := &cobra.Command{
-		Use:   "transactions",
-		Short: "Shows, checks and settles transactions",
-		Long: `Works on the journal of transactions: in the running gateway, through Caddy's
-admin endpoint, or on the journal itself while no gateway runs. Which of the two
-is said on standard error.
-
-The admin endpoint is the configuration's (--config), unless --address names it;
-then no configuration is needed, and the journal itself is not touched.`,
-		Args: cobra.NoArgs, SilenceUsage: true,
-		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-	}
-	parent.AddCommand(listCommand(), showCommand(), revalidateCommand(), settleCommand(), verifyCommand(), exportCommand())
-	return parent
+	return deskCommand("transactions", "Shows, checks and settles transactions", "Works on the journal of transactions",
+		listCommand(), showCommand(), revalidateCommand(), settleCommand(), verifyCommand(), exportCommand())
 }
 
 // oneArgument asks for exactly one, by its name.
@@ -52,29 +40,23 @@ func listCommand() *cobra.Command {
 			"  caddy nowpay transactions list --needs-person",
 	}
 	desks, filters := addDeskFlags(command), addFilterFlags(command)
-	limit := command.Flags().Int("limit", 50, "at most so many; 0: all")
+	limit := addLimitFlag(command)
 	format := addFormatFlag(command, "table", "json")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		filter, err := filters.filter(time.Now())
 		if err != nil {
 			return err
 		}
-		if filter.Limit = *limit; *limit < 0 {
-			return errors.New("--limit: must not be negative")
+		if filter.Limit, err = limit.value(); err != nil {
+			return err
 		}
 		return desks.with(cmd, format, func(ctx context.Context, d desk) error {
-			var found []entry
-			for e, err := range d.list(ctx, filter) {
-				if err != nil {
-					return err
-				}
-				found = append(found, e)
-			}
-			if len(found) == *limit && *limit > 0 {
-				fmt.Fprintf(cmd.ErrOrStderr(), "there may be more than these %d: --limit says how many are shown\n", *limit)
+			found, err := collect(cmd, filter.Limit, d.list(ctx, filter))
+			if err != nil {
+				return err
 			}
 			if *format.value == "json" {
-				return printJSON(cmd.OutOrStdout(), append([]entry{}, found...))
+				return printJSON(cmd.OutOrStdout(), found)
 			}
 			return printTable(cmd.OutOrStdout(), found)
 		})
@@ -263,8 +245,8 @@ func readHeads(file string) ([]journal.Head, error) {
 	return known.Heads, nil
 }
 
-// filterFlags are the flags that select transactions. They are named as in the
-// admin API, with - for _.
+// filterFlags are the flags that select transactions or messages. They are named as
+// in the admin API, with - for _.
 type filterFlags struct{ set *pflag.FlagSet }
 
 func addFilterFlags(command *cobra.Command) filterFlags {
@@ -285,6 +267,15 @@ func addFilterFlags(command *cobra.Command) filterFlags {
 }
 
 func (f filterFlags) filter(now time.Time) (journal.Filter, error) {
+	filter, err := parseFilter(f.query(), now)
+	if err != nil {
+		return filter, fmt.Errorf("--%w", err)
+	}
+	return filter, nil
+}
+
+// query is what the admin API would be asked.
+func (f filterFlags) query() url.Values {
 	query := make(url.Values)
 	f.set.VisitAll(func(flag *pflag.Flag) {
 		name := strings.ReplaceAll(flag.Name, "-", "_")
@@ -297,11 +288,7 @@ func (f filterFlags) filter(now time.Time) (journal.Filter, error) {
 			query.Set(name, flag.Value.String())
 		}
 	})
-	filter, err := parseFilter(query, now)
-	if err != nil {
-		return filter, fmt.Errorf("--%w", err)
-	}
-	return filter, nil
+	return query
 }
 
 // formatFlag is how a command prints.

@@ -44,7 +44,7 @@ const walletStatus = `
 	}
 `
 
-// operator runs `caddy nowpay transactions` beside a gateway.
+// operator runs `caddy nowpay transactions`, and others, beside a gateway.
 type operator struct {
 	*gatewaytest.Gateway
 	t      *testing.T
@@ -54,10 +54,16 @@ type operator struct {
 
 func (o *operator) run(args ...string) result {
 	o.t.Helper()
+	return o.nowpay(append([]string{"transactions"}, args...)...)
+}
+
+// nowpay is run for the other commands.
+func (o *operator) nowpay(args ...string) result {
+	o.t.Helper()
 	if !slices.Contains(args, "--config") && !slices.Contains(args, "--address") {
 		args = append(args, "--config", o.config)
 	}
-	return command{args: append([]string{"nowpay", "transactions"}, args...), env: []string{"USER=deepa", "TZ=UTC"}}.run(o.t)
+	return command{args: append([]string{"nowpay"}, args...), env: []string{"USER=deepa", "TZ=UTC"}}.run(o.t)
 }
 
 // must is run for what succeeds, in the way that it should.
@@ -71,9 +77,16 @@ func (o *operator) must(args ...string) string {
 // decode is must for a command that prints JSON.
 func (o *operator) decode(into any, args ...string) {
 	o.t.Helper()
-	out := o.must(append(args, "--format", "json")...)
-	if err := json.Unmarshal([]byte(out), into); err != nil {
-		o.t.Fatalf("%v: %v in %s", args, err, out)
+	o.decodeNowpay(into, append([]string{"transactions"}, args...)...)
+}
+
+// decodeNowpay is decode for the other commands.
+func (o *operator) decodeNowpay(into any, args ...string) {
+	o.t.Helper()
+	r := o.nowpay(append(args, "--format", "json")...)
+	r.mustSay(o.t, 0, o.way)
+	if err := json.Unmarshal([]byte(r.stdout), into); err != nil {
+		o.t.Fatalf("%v: %v in %s", args, err, r.stdout)
 	}
 }
 

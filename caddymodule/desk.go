@@ -15,9 +15,10 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 )
 
-// desk is what an operator can do with transactions. There are two: ownDesk, in
-// this process, and adminDesk, in a running gateway.
+// desk is what an operator can do with transactions and with messages. There are
+// two: ownDesk, in this process, and adminDesk, in a running gateway.
 type desk interface {
+	messageDesk
 	// list yields the transactions of a filter, newest first, until the first
 	// error.
 	list(ctx context.Context, f journal.Filter) iter.Seq2[entry, error]

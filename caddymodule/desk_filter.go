@@ -16,24 +16,34 @@ import (
 // filter that was mistyped would show too much.
 func parseFilter(query url.Values, now time.Time) (journal.Filter, error) {
 	var f journal.Filter
+	err := readQuery(query, func(name, value string) error { return setFilter(&f, name, value, now) }, "state")
+	return f, err
+}
+
+// readQuery has every parameter of a query set, once, but for those of which there
+// may be several.
+func readQuery(query url.Values, set func(name, value string) error, several ...string) error {
 	for _, name := range slices.Sorted(maps.Keys(query)) {
 		values := query[name]
-		if len(values) > 1 && name != "state" {
-			return f, fmt.Errorf("%s: is there more than once", name)
+		if len(values) > 1 && !slices.Contains(several, name) {
+			return fmt.Errorf("%s: is there more than once", name)
 		}
 		for _, value := range values {
-			if err := setFilter(&f, name, value, now); err != nil {
-				return f, fmt.Errorf("%s: %w", name, err)
+			err := errors.New("has no value")
+			if value != "" {
+				err = set(name, value)
+			}
+			if err != nil {
+				return fmt.Errorf("%s: %w", name, err)
 			}
 		}
 	}
-	return f, nil
+	return nil
 }
 
+var errNoFilter = errors.New("there is no such filter")
+
 func setFilter(f *journal.Filter, name, value string, now time.Time) (err error) {
-	if value == "" {
-		return errors.New("has no value")
-	}
 	switch name {
 	case "state":
 		state, known := parseState(value)
@@ -62,9 +72,9 @@ func setFilter(f *journal.Filter, name, value string, now time.Time) (err error)
 	case "before":
 		f.Before = value
 	case "limit":
-		f.Limit, err = parseCount(value)
+		f.Limit, err = parseCount(value, "transactions")
 	default:
-		return errors.New("there is no such filter")
+		return errNoFilter
 	}
 	return err
 }
@@ -128,10 +138,10 @@ func parseTime(text string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-func parseCount(text string) (int, error) {
+func parseCount(text, of string) (int, error) {
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("%q is no number of transactions", text)
+		return 0, fmt.Errorf("%q is no number of %s", text, of)
 	}
 	return n, nil
 }
