@@ -37,8 +37,12 @@ const (
 	strayRate  = 5
 	strayBurst = 1000
 	// maxCallbacks bounds how many different callbacks of one transaction are
-	// recorded.
+	// recorded, and maxExact those that have both of its ids.
 	maxCallbacks = 50
+	maxExact     = 500
+	// maxCandidates bounds the transactions with the id of a callback: one of each
+	// account.
+	maxCandidates = 1000
 	// refusalRate and refusalBurst bound how many refused requests are logged each
 	// second. All are counted.
 	refusalRate  = 1
@@ -115,15 +119,15 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 	}
 	received := callback.Received{Method: r.Method, ContentType: r.Header.Get("Content-Type"), Query: r.Query, Body: body}
 	says, err := g.Callbacks.Shapes.Read(received)
-	m := journal.Message{Box: journal.Inbox, Kind: says.Shape, Due: g.Now()}
+	m, proven := journal.Message{Box: journal.Inbox, Kind: says.Shape, Due: g.Now()}, false
 	if err != nil {
 		m.Kind = unreadable
 	} else if t, findErr := g.matching(ctx, says); findErr == nil {
-		m.Lane, m.Transaction = t.Account, t.ID
+		m.Lane, m.Transaction, proven = t.Account, t.ID, exact(t, says)
 	} else if !errors.Is(findErr, journal.ErrNotFound) {
 		return CallbackLost, m.Kind, findErr
 	}
-	if forget, forgetErr := g.tooMany(ctx, m); forgetErr != nil {
+	if forget, forgetErr := g.tooMany(ctx, m, proven); forgetErr != nil {
 		return CallbackLost, m.Kind, forgetErr
 	} else if forget {
 		return CallbackForgotten, m.Kind, err
@@ -135,19 +139,18 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 	return CallbackRecorded, m.Kind, err
 }
 
-// tooMany reports whether a callback is one of very many.
-func (g *Gateway) tooMany(ctx context.Context, m journal.Message) (bool, error) {
+// tooMany reports whether a callback is one of very many. One with both of the
+// transaction's ids is not kept out by those that have not.
+func (g *Gateway) tooMany(ctx context.Context, m journal.Message, exact bool) (bool, error) {
 	if m.Transaction == "" {
 		return !g.strays.Allow(), nil
 	}
-	n := 0
-	for _, err := range g.Journal.Messages(ctx, journal.MessageFilter{Box: journal.Inbox, Transaction: m.Transaction, Limit: maxCallbacks}) {
-		if err != nil {
-			return false, err
-		}
-		n++
+	most := maxCallbacks
+	if exact {
+		most = maxExact
 	}
-	return n >= maxCallbacks, nil
+	n, err := g.Journal.CountMessages(ctx, journal.MessageFilter{Box: journal.Inbox, Transaction: m.Transaction, Limit: most})
+	return n >= most, err
 }
 
 // mayCallBack reports whether a callback is the provider's, as far as its address
@@ -166,8 +169,8 @@ func (g *Gateway) recordCallback(ctx context.Context, m journal.Message, receive
 	if m.ID, err = g.Journal.MessageID(digest[:]); err != nil {
 		return err
 	}
-	received.Body = received.Body[:min(len(received.Body), callback.MaxBody)]
-	received.Query = received.Query[:min(len(received.Query), callback.MaxBody)]
+	const most = callback.MaxBody + 1 // it stays too large
+	received.Body, received.Query = received.Body[:min(len(received.Body), most)], received.Query[:min(len(received.Query), most)]
 	content, err := json.Marshal(received)
 	if err != nil {
 		return fmt.Errorf("writing a callback as JSON: %w", err)
@@ -176,29 +179,43 @@ func (g *Gateway) recordCallback(ctx context.Context, m journal.Message, receive
 }
 
 // matching finds the one transaction that a callback is about: all ids and the
-// amount that it names, as far as they are known, must be the transaction's. The
+// amount that it names, as far as they are known, must be the transaction's. Where
+// several accounts have one with its request ID, that with both ids is meant. The
 // error is [journal.ErrNotFound] if there is none, or more than one.
-func (g *Gateway) matching(ctx context.Context, c callback.Callback) (found journal.Transaction, err error) {
-	filter := journal.Filter{ProviderID: c.ProviderID, Limit: 10}
+func (g *Gateway) matching(ctx context.Context, c callback.Callback) (journal.Transaction, error) {
+	filter := journal.Filter{ProviderID: c.ProviderID}
 	if c.RequestID != "" {
-		filter = journal.Filter{RequestID: c.RequestID, Limit: 10}
+		filter = journal.Filter{RequestID: c.RequestID}
 	}
-	n := 0
+	filter.Limit = maxCandidates
+	var fitting, exactly []journal.Transaction
 	for t, err := range g.Journal.List(ctx, filter) {
-		if err != nil {
-			return found, err
-		}
-		if fits(t, c) {
-			found, n = t, n+1
+		switch {
+		case err != nil:
+			return t, err
+		case !fits(t, c):
+		case exact(t, c):
+			exactly = append(exactly, t)
+		default:
+			fitting = append(fitting, t)
 		}
 	}
-	if n != 1 {
-		return journal.Transaction{}, journal.ErrNotFound
+	switch {
+	case len(exactly) == 1:
+		return exactly[0], nil
+	case len(exactly) == 0 && len(fitting) == 1:
+		return fitting[0], nil
 	}
-	return found, nil
+	return journal.Transaction{}, journal.ErrNotFound
 }
 
+// fits reports whether nothing that a callback names is another transaction's.
 func fits(t journal.Transaction, c callback.Callback) bool {
 	return (c.ProviderID == "" || t.ProviderID == "" || c.ProviderID == t.ProviderID) &&
 		(c.Amount == 0 || t.Amount == 0 || c.Amount == t.Amount)
+}
+
+// exact reports whether a callback names both ids of the transaction.
+func exact(t journal.Transaction, c callback.Callback) bool {
+	return c.RequestID != "" && c.RequestID == t.RequestID && c.ProviderID != "" && c.ProviderID == t.ProviderID
 }

@@ -56,21 +56,40 @@ func (c *called) workDue(t *testing.T) (after []journal.Message) {
 	return after
 }
 
-// open makes a transaction that is pending, or unknown if the provider's id is "".
-func (c *called) open(t *testing.T, requestID, providerID string) journal.Transaction {
+// begin makes a transaction that is under way.
+func (c *called) begin(t *testing.T, account, requestID string) journal.Transaction {
 	t.Helper()
-	begun, err := c.Journal.Begin(t.Context(), journal.Intent{
-		ID: "01T" + requestID, Account: "main", RequestID: requestID, Merchant: "shop", Operation: "bank/payout", Amount: 150,
-		Canonical: []byte("{}"), Deadline: c.clock.time().Add(time.Minute), Next: never,
-	})
+	begun, err := c.Journal.Begin(t.Context(), c.intent(account, requestID))
 	if err != nil {
 		t.Fatal(err)
 	}
+	return begun.Transaction
+}
+
+func (c *called) intent(account, requestID string) journal.Intent {
+	return journal.Intent{
+		ID: "01T" + account + requestID, Account: account, RequestID: requestID, Merchant: "shop", Operation: "bank/payout", Amount: 150,
+		Canonical: []byte("{}"), Deadline: c.clock.time().Add(time.Minute), Next: never,
+	}
+}
+
+func (c *called) settleUnsent(t *testing.T, tx journal.Transaction) {
+	t.Helper()
+	change := journal.Change{State: journal.Unsent, Cause: journal.ByExchange, Attempt: 1, Next: never}
+	if _, err := c.Journal.Settle(t.Context(), tx.ID, change); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// open makes a transaction that is pending, or unknown if the provider's id is "".
+func (c *called) open(t *testing.T, requestID, providerID string) journal.Transaction {
+	t.Helper()
+	begun := c.begin(t, "main", requestID)
 	state := journal.Pending
 	if providerID == "" {
 		state = journal.Unknown
 	}
-	after, err := c.Journal.Settle(t.Context(), begun.Transaction.ID, journal.Change{
+	after, err := c.Journal.Settle(t.Context(), begun.ID, journal.Change{
 		State: state, Cause: journal.ByExchange, Attempt: 1, ProviderID: providerID, Next: never,
 	})
 	if err != nil {
@@ -99,7 +118,9 @@ func TestCallbackBelieved(t *testing.T) {
 		"only a hint":                  {false, journal.Pending, "P1", "SUCCESS", "P1", journal.Pending, true, "left to a person"},
 		"unknown, whose id nobody has": {true, journal.Unknown, "", "SUCCESS", "P1", journal.Unknown, true, "not both ids are known and the same; left to a person"},
 		"still pending":                {true, journal.Pending, "P1", "PENDING", "P1", journal.Pending, false, "it says what is known"},
-		"another state":                {true, journal.Pending, "P1", "DONE", "P1", journal.Pending, false, "its state is none that is known"},
+		"another state":                {true, journal.Pending, "P1", "DONE", "P1", journal.Pending, true, "its state is none that is known; left to a person"},
+		"another state and id":         {true, journal.Unknown, "", "DONE", "P1", journal.Unknown, false, "its state is none that is known"},
+		"against what was not sent":    {true, journal.Unsent, "", "SUCCESS", "P1", journal.Unsent, true, "it contradicts what is final; a person decides"},
 		"another id":                   {true, journal.Pending, "P1", "SUCCESS", "P2", journal.Pending, false, "no transaction has these ids and this amount"},
 		"what is known":                {true, journal.Success, "P1", "SUCCESS", "P1", journal.Success, false, "it says what is known"},
 		"against what is final":        {true, journal.Success, "P1", "FAILED", "P1", journal.Success, true, "it contradicts what is final; a person decides"},
@@ -109,10 +130,15 @@ func TestCallbackBelieved(t *testing.T) {
 			c := newCalled(t, test.settle)
 			c.serve(t, "shop", func(http.ResponseWriter, *http.Request) {})
 			tx := c.open(t, "1001", test.providerID)
-			if test.before == journal.Success {
+			switch test.before {
+			case journal.Success:
 				c.change(t, tx, journal.Success, false)
+			case journal.Unsent:
+				tx = c.begin(t, "main", "1002")
+				test.id = "P1"
+				c.settleUnsent(t, tx)
 			}
-			if status := c.call(t, "203.0.113.7", says(test.status, "1001", test.id)); status != http.StatusOK {
+			if status := c.call(t, "203.0.113.7", says(test.status, tx.RequestID, test.id)); status != http.StatusOK {
 				t.Fatalf("HTTP %d", status)
 			}
 			after := c.workDue(t)
@@ -134,18 +160,12 @@ func TestCallbackBelieved(t *testing.T) {
 // A callback that overtakes the answer waits for it.
 func TestCallbackWaits(t *testing.T) {
 	c := newCalled(t, true)
-	begun, err := c.Journal.Begin(t.Context(), journal.Intent{
-		ID: "01T", Account: "main", RequestID: "1001", Merchant: "shop", Operation: "bank/payout", Amount: 150,
-		Canonical: []byte("{}"), Deadline: c.clock.time().Add(time.Minute), Next: never,
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	begun := c.begin(t, "main", "1001")
 	c.call(t, "203.0.113.7", says("SUCCESS", "1001", "P1"))
 	if after := c.workDue(t); len(after) != 1 || after[0].State != journal.Waiting || !after[0].Due.After(c.clock.time()) {
 		t.Fatalf("%+v", after)
 	}
-	if _, err := c.Journal.Settle(t.Context(), begun.Transaction.ID, journal.Change{
+	if _, err := c.Journal.Settle(t.Context(), begun.ID, journal.Change{
 		State: journal.Pending, Cause: journal.ByExchange, Attempt: 1, ProviderID: "P1", Next: never,
 	}); err != nil {
 		t.Fatal(err)
@@ -229,12 +249,44 @@ func TestCallbackCrowd(t *testing.T) {
 	c := newCalled(t, true)
 	c.open(t, "1001", "P1")
 	for i := range maxCallbacks + 5 {
-		body := strings.NewReader(fmt.Sprintf(`{"status":"PENDING","n":%d,"result":{"orderId":"1001","paytmOrderId":"P1"}}`, i))
+		body := strings.NewReader(fmt.Sprintf(`{"status":"PENDING","n":%d,"result":{"orderId":"1001"}}`, i))
 		if status := c.call(t, "203.0.113.7", body); status != http.StatusOK {
 			t.Fatalf("HTTP %d", status)
 		}
 	}
 	if n := len(messagesOf(t, c.Journal, journal.MessageFilter{})); n != maxCallbacks {
 		t.Errorf("%d are recorded, want %d", n, maxCallbacks)
+	}
+	// One with both ids is not kept out by those.
+	c.call(t, "203.0.113.7", says("SUCCESS", "1001", "P1"))
+	for range maxCallbacks {
+		c.workDue(t)
+	}
+	if got, err := c.Journal.Find(t.Context(), journal.RequestKey{Account: "main", RequestID: "1001"}); err != nil || got.State != journal.Success {
+		t.Errorf("%s, %v", got.State, err)
+	}
+}
+
+// A transaction of another account with the same request ID is not meant.
+func TestCallbackOfSeveralAccounts(t *testing.T) {
+	c := newCalled(t, true)
+	c.settleUnsent(t, c.begin(t, "other", "1001"))
+	tx := c.open(t, "1001", "P1")
+	c.call(t, "203.0.113.7", says("SUCCESS", "1001", "P1"))
+	if after := c.workDue(t); len(after) != 1 || after[0].Note != "settled by it" || after[0].Transaction != tx.ID {
+		t.Errorf("%+v", after)
+	}
+}
+
+// What a callback says was sent is not sent again before a person has decided.
+func TestCallbackOfUnsent(t *testing.T) {
+	c := newCalled(t, true)
+	tx := c.begin(t, "main", "1001")
+	c.settleUnsent(t, tx)
+	c.call(t, "203.0.113.7", says("SUCCESS", "1001", "P1"))
+	c.workDue(t)
+	again, err := c.Journal.Begin(t.Context(), c.intent("main", "1001"))
+	if err != nil || again.Fresh || again.Transaction.Attention.IsZero() {
+		t.Errorf("it begins again: %+v, %v", again, err)
 	}
 }

@@ -65,7 +65,8 @@ type Gateway struct {
 // New makes a gateway.
 func New(cfg Config) *Gateway {
 	g := &Gateway{Config: cfg, asking: newAsking(cfg), strays: rate.NewLimiter(strayRate, strayBurst), refusals: rate.NewLimiter(refusalRate, refusalBurst)}
-	g.inbox, g.outbox = g.newPost(journal.Inbox, g.workOff), g.newPost(journal.Outbox, g.deliver)
+	g.inbox = g.newPost(journal.Inbox, g.inboxLanes, g.workOff)
+	g.outbox = g.newPost(journal.Outbox, g.outboxLanes, g.deliver)
 	return g
 }
 

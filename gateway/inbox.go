@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -20,21 +21,20 @@ const (
 	inboxTries = 6
 	// inboxFor is how long a callback may wait for its transaction to be known.
 	inboxFor = time.Hour
+	// inboxKeep is how long a callback waits that cannot be read now.
+	inboxKeep = 7 * 24 * time.Hour
 )
 
 // workOff does what a callback asks for: it has the provider asked, or settles
 // what may be settled by a callback alone. It changes no final state.
 func (g *Gateway) workOff(ctx context.Context, m journal.Message) journal.Message {
-	content, err := g.Journal.MessageContent(&m)
-	if err != nil {
+	received, err := g.received(m)
+	if err != nil { // it may be a data key that another gateway has just made
+		if g.inbox.age(m) < inboxKeep {
+			return g.inbox.later(m, "it cannot be decrypted now", inboxLast)
+		}
+		g.Logger.ErrorContext(ctx, "a callback cannot be read", "message", m.ID, "error", err)
 		return finished(m, journal.Dead, "it cannot be decrypted")
-	}
-	if g.Callbacks == nil { // another gateway takes them, or this one again after a reload
-		return g.inbox.later(m, "no callbacks are configured", inboxLast)
-	}
-	var received callback.Received
-	if err := json.Unmarshal(content, &received); err != nil {
-		return finished(m, journal.Dead, "it cannot be read")
 	}
 	says, err := g.Callbacks.Shapes.Read(received)
 	if err != nil {
@@ -48,23 +48,34 @@ func (g *Gateway) workOff(ctx context.Context, m journal.Message) journal.Messag
 		return g.inbox.later(m, "the transaction cannot be read now", inboxLast)
 	}
 	m.Transaction = t.ID
+	canAsk := g.asksAbout(t) && g.canAskBy(t, says)
 	switch {
 	case t.State == journal.Created || t.State == journal.Sent: // it overtook the answer
 		return g.inbox.later(m, "the request is not answered yet", inboxLast)
-	case says.Says == nowpay.Unknown:
-		return finished(m, journal.Dead, "its state is none that is known")
-	case agrees(t.State, says.Says) && t.Reversed == "":
+	case agrees(t.State, says.Says) && t.Reversed == "" && (g.canAsk(t) || !canAsk):
 		return finished(m, journal.Done, "it says what is known")
-	case g.asksAbout(t) && g.canAskBy(t, says):
+	case canAsk: // also if it says nothing that is known, or that it is pending, with an id to ask by
 		return g.askBecause(ctx, m, t, says)
 	}
 	return g.believeCallback(ctx, m, t, says)
 }
 
+// received is the callback as it came.
+func (g *Gateway) received(m journal.Message) (received callback.Received, err error) {
+	content, err := g.Journal.MessageContent(&m)
+	if err != nil {
+		return received, err
+	}
+	if err := json.Unmarshal(content, &received); err != nil {
+		return received, fmt.Errorf("decoding a callback: %w", err)
+	}
+	return received, nil
+}
+
 // unmatched is for a callback of no transaction. One that names no request ID may
 // have overtaken the answer in which the provider tells its own.
 func (g *Gateway) unmatched(ctx context.Context, m journal.Message, says callback.Callback) journal.Message {
-	if says.RequestID == "" && g.Now().Sub(m.Created) < inboxFor {
+	if says.RequestID == "" && g.inbox.age(m) < inboxFor {
 		return g.inbox.later(m, "no transaction has this provider's id yet", inboxLast)
 	}
 	g.Logger.WarnContext(ctx, "a callback is of no transaction, or its ids and its amount are not of the same one", "message", m.ID, "shape", m.Kind)
@@ -73,8 +84,16 @@ func (g *Gateway) unmatched(ctx context.Context, m journal.Message, says callbac
 
 // agrees reports whether a callback says what is known.
 func agrees(state journal.State, says nowpay.Outcome) bool {
-	return state == journal.State(says) || says == nowpay.Failed && (state == journal.Refused || state == journal.Unsent) ||
-		says == nowpay.Pending && state == journal.Unknown
+	switch says {
+	case nowpay.Failed:
+		return state == journal.Failed || state == journal.Refused || state == journal.Unsent
+	case nowpay.Pending:
+		return state == journal.Pending || state == journal.Unknown
+	case nowpay.Success:
+		return state == journal.Success
+	case nowpay.Unknown, nowpay.Refused, nowpay.Unsent:
+	}
+	return false
 }
 
 // canAskBy reports whether the provider can be asked about the transaction. Where
@@ -96,23 +115,36 @@ func (g *Gateway) canAskBy(t journal.Transaction, says callback.Callback) bool {
 // askBecause has the provider asked: what its status says counts, not what the
 // callback does.
 func (g *Gateway) askBecause(ctx context.Context, m journal.Message, t journal.Transaction, says callback.Callback) journal.Message {
-	if t.ProviderID == "" {
+	alone := !g.canAsk(t) // only the callback has the id to ask by
+	if alone {
 		t.ProviderID = says.ProviderID
 	}
 	if g.asking.often(t.ID, g.Now()) {
 		m.Note, m.Due = "the provider was asked a moment ago", g.Now().Add(askAgain)
 		return m
 	}
-	after, err := g.revalidate(ctx, t, journal.ByCallback)
+	asking, cancel := context.WithTimeout(ctx, postLease/2)
+	defer cancel()
+	told, err := g.inquire(asking, t, journal.ByCallback)
+	m.Tries++
+	after := told.Transaction
+	open := err != nil || !after.State.Final()
 	switch {
 	case err == nil && after.Reversed == "" && agrees(after.State, says.Says):
 		return finished(m, journal.Done, "the provider's status confirms it")
-	case m.Tries+1 < inboxTries && err != nil:
-		return g.inbox.later(m, "the provider could not be asked", inboxLast)
-	case m.Tries+1 < inboxTries && !after.State.Final():
-		return g.inbox.later(m, "the provider's status does not confirm it yet", inboxLast)
-	}
-	if err == nil && after.State.Final() {
+	case err == nil && told.Verdict.Outcome != nowpay.Unknown && (says.Says == nowpay.Unknown || says.Says == nowpay.Pending):
+		return finished(m, journal.Done, "the provider was asked")
+	case ctx.Err() != nil: // cut short
+		return m
+	case open && (m.Tries < inboxTries || alone && g.inbox.age(m) < g.Reconcile.PersonAfter):
+		note := "the provider's status does not confirm it yet"
+		if err != nil || told.Verdict.Outcome == nowpay.Unknown {
+			note = "the provider gave no answer that can be trusted"
+		}
+		return g.inbox.again(m, note, inboxLast)
+	case open && alone: // nobody else has the id
+		return g.needsPerson(ctx, m, t, says, "the provider could not be asked by its id; left to a person")
+	case !open:
 		g.Logger.ErrorContext(ctx, "a callback contradicts what the provider's status says of a transaction",
 			"message", m.ID, "transaction", t.ID, "merchant", t.Merchant, "state", string(after.State), "callback_says", string(says.Says))
 	}
@@ -121,36 +153,57 @@ func (g *Gateway) askBecause(ctx context.Context, m journal.Message, t journal.T
 
 // believeCallback is for a transaction about which the provider cannot be asked.
 func (g *Gateway) believeCallback(ctx context.Context, m journal.Message, t journal.Transaction, says callback.Callback) journal.Message {
-	change := journal.Change{
+	switch {
+	case says.Says == nowpay.Unknown && !exact(t, says):
+		return finished(m, journal.Dead, "its state is none that is known")
+	case says.Says == nowpay.Unknown:
+		return g.needsPerson(ctx, m, t, says, "its state is none that is known; left to a person")
+	case t.State.Final() || t.Reversed != "":
+		return g.needsPerson(ctx, m, t, says, "it contradicts what is final; a person decides")
+	case !g.Callbacks.Settle:
+		return g.needsPerson(ctx, m, t, says, "left to a person")
+	case !exact(t, says):
+		return g.needsPerson(ctx, m, t, says, "not both ids are known and the same; left to a person")
+	case says.Says == nowpay.Success && g.lacksReference(t, says):
+		return g.needsPerson(ctx, m, t, says, "it says success without the bank's reference; left to a person")
+	}
+	change := g.byCallback(m, t, says)
+	change.State, change.Reference, change.Integrity = journal.State(says.Says), says.Reference, unverified
+	_, m = g.changeBy(ctx, m, t, change, "settled by it")
+	return m
+}
+
+// needsPerson calls for a person because of a callback.
+func (g *Gateway) needsPerson(ctx context.Context, m journal.Message, t journal.Transaction, says callback.Callback, why string) journal.Message {
+	change := g.byCallback(m, t, says)
+	change.Attention = true
+	after, done := g.changeBy(ctx, m, t, change, why)
+	if t.Attention.IsZero() && !after.Attention.IsZero() {
+		g.Logger.ErrorContext(ctx, "a callback needs a person: settle the transaction with `caddy nowpay transactions settle`",
+			"message", m.ID, "transaction", t.ID, "merchant", t.Merchant, "state", string(t.State), "callback_says", string(says.Says), "why", why)
+	}
+	return done
+}
+
+// byCallback is a change that a callback leads to.
+func (g *Gateway) byCallback(m journal.Message, t journal.Transaction, says callback.Callback) journal.Change {
+	return journal.Change{
 		Cause: journal.ByCallback, From: t.State, Attempt: t.Attempt,
 		Evidence: evidenceText(map[string]any{"callback": m.ID, "shape": says.Shape, "callback_says": says.Says}),
 		Next:     g.next, Notify: g.notifies(t.Merchant),
 	}
-	var note string
-	switch {
-	case t.State.Final() || t.Reversed != "":
-		change.Attention, note = true, "it contradicts what is final; a person decides"
-	case !g.Callbacks.Settle:
-		change.Attention, note = true, "left to a person"
-	case says.RequestID == "" || says.ProviderID == "" || says.ProviderID != t.ProviderID:
-		change.Attention, note = true, "not both ids are known and the same; left to a person"
-	case says.Says == nowpay.Success && g.lacksReference(t, says):
-		change.Attention, note = true, "it says success without the bank's reference; left to a person"
-	default:
-		change.State, change.Reference, change.Integrity = journal.State(says.Says), says.Reference, unverified
-		note = "settled by it"
-	}
+}
+
+// changeBy makes the change, and says what came of the callback.
+func (g *Gateway) changeBy(ctx context.Context, m journal.Message, t journal.Transaction, change journal.Change, note string) (journal.Transaction, journal.Message) {
 	after, err := g.Journal.Change(ctx, t.ID, change)
 	switch {
 	case errors.Is(err, journal.ErrTransition): // something else was quicker: what it says is compared again
-		return g.inbox.later(m, "the transaction has changed meanwhile", inboxLast)
+		return t, g.inbox.later(m, "the transaction has changed meanwhile", inboxLast)
 	case err != nil:
-		return g.inbox.later(m, "the journal cannot be written now", inboxLast)
-	case change.Attention && t.Attention.IsZero() && !after.Attention.IsZero():
-		g.Logger.ErrorContext(ctx, "a callback needs a person: settle the transaction with `caddy nowpay transactions settle`",
-			"message", m.ID, "transaction", t.ID, "merchant", t.Merchant, "state", string(t.State), "callback_says", string(says.Says), "why", note)
+		return t, g.inbox.later(m, "the journal cannot be written now", inboxLast)
 	}
-	return finished(m, journal.Done, note)
+	return after, finished(m, journal.Done, note)
 }
 
 // lacksReference reports whether the operation's success has a reference, and the

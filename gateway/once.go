@@ -90,7 +90,7 @@ func (g *Gateway) settle(ctx context.Context, x *exchange, answer Answer, proble
 	change := journal.Change{
 		State: journal.State(x.record.Outcome), Cause: journal.ByExchange, Attempt: x.transaction.Attempt,
 		ProviderID: x.record.ProviderID, Integrity: x.record.Integrity, Evidence: x.evidence(), Next: g.next,
-		Disputed: x.disputed,
+		Disputed: x.disputed, NotifyLate: g.notifies(x.merchant.Name),
 	}
 	if x.unconfirmed {
 		change.Next = func(journal.Transaction) time.Time { return g.Now().Add(g.jitter(firstCheck)) }

@@ -39,8 +39,8 @@ func (g *Gateway) notifies(merchant string) bool { return g.Notify[merchant] != 
 // deliver sends a notification to its merchant.
 func (g *Gateway) deliver(ctx context.Context, m journal.Message) journal.Message {
 	sender, prefix, ok := g.recipient(m.Lane)
-	if !ok { // or another gateway has it already, or this one again after a reload
-		return g.undelivered(ctx, m, "the merchant has no notify URL")
+	if !ok {
+		return g.outbox.later(m, "the merchant has no notify URL here", notifyLast)
 	}
 	t, err := g.Journal.Get(ctx, m.Transaction)
 	switch {
@@ -54,13 +54,14 @@ func (g *Gateway) deliver(ctx context.Context, m journal.Message) journal.Messag
 		view, err = g.viewOf(ctx, prefix, t)
 	}
 	if err != nil {
-		return g.undelivered(ctx, m, "the transaction cannot be read now")
+		return g.outbox.later(m, "the transaction cannot be read now", notifyLast)
 	}
 	body, err := json.Marshal(Notification{Type: "transaction." + m.Kind, Timestamp: m.Created.UTC(), Data: view})
 	if err != nil {
 		return finished(m, journal.Dead, "it cannot be written as JSON")
 	}
 	result := sender.Send(ctx, notify.Message{ID: messageID(m), Time: g.Now(), Body: body})
+	m.Tries++
 	if result.Delivered() {
 		return finished(m, journal.Done, result.String())
 	}
@@ -69,11 +70,11 @@ func (g *Gateway) deliver(ctx context.Context, m journal.Message) journal.Messag
 
 // undelivered is a notification that is tried again later, or given up.
 func (g *Gateway) undelivered(ctx context.Context, m journal.Message, why string) journal.Message {
-	if m.Tries+1 < notifyTries || ctx.Err() != nil {
-		return g.outbox.later(m, why, notifyLast)
+	if m.Tries < notifyTries || ctx.Err() != nil {
+		return g.outbox.again(m, why, notifyLast)
 	}
 	g.Logger.ErrorContext(ctx, "a merchant could not be notified; it is not tried again unless replayed with `caddy nowpay notifications replay`",
-		"merchant", m.Lane, "transaction", m.Transaction, "message", m.ID, "tries", m.Tries+1, "result", why)
+		"merchant", m.Lane, "transaction", m.Transaction, "message", m.ID, "tries", m.Tries, "result", why)
 	return finished(m, journal.Dead, why)
 }
 

@@ -32,8 +32,10 @@ type post struct {
 	*Gateway
 	box journal.Box
 	// work does what is to be done with a message and says what came of it: its
-	// State, Note and Due, and the Transaction it is about.
+	// State, Note, Due and Tries, and the Transaction it is about.
 	work func(context.Context, journal.Message) journal.Message
+	// lanes are those whose messages can be worked on here.
+	lanes func() []string
 	// wake ends a wait, when there may be something to do.
 	wake chan struct{}
 
@@ -41,9 +43,21 @@ type post struct {
 	busy map[string]int // messages under way, by lane
 }
 
-func (g *Gateway) newPost(box journal.Box, work func(context.Context, journal.Message) journal.Message) *post {
-	return &post{Gateway: g, box: box, work: work, wake: make(chan struct{}, 1), busy: make(map[string]int)}
+func (g *Gateway) newPost(box journal.Box, lanes func() []string, work func(context.Context, journal.Message) journal.Message) *post {
+	return &post{Gateway: g, box: box, lanes: lanes, work: work, wake: make(chan struct{}, 1), busy: make(map[string]int)}
 }
+
+// inboxLanes are the accounts, and "" for callbacks of no transaction; none if
+// callbacks are not configured.
+func (g *Gateway) inboxLanes() []string {
+	if g.Callbacks == nil {
+		return nil
+	}
+	return append(slices.Sorted(maps.Keys(g.Accounts)), "")
+}
+
+// outboxLanes are the merchants that are told.
+func (g *Gateway) outboxLanes() []string { return slices.Sorted(maps.Keys(g.Notify)) }
 
 // RunPost works off callbacks, and notifies merchants, until ctx ends. Several
 // gateways share the work. It returns when all of it has ended.
@@ -100,24 +114,43 @@ func (p *post) count(lane string, n int) {
 	}
 }
 
-// claim takes messages of lanes that are free.
-func (p *post) claim(ctx context.Context) []journal.Message {
-	p.mu.Lock()
-	busy, free := slices.Sorted(maps.Keys(p.busy)), postAtOnce
-	for _, n := range p.busy {
-		free -= n
-	}
-	p.mu.Unlock()
-	if free <= 0 {
+// claim takes messages of lanes that are free, another one first each time.
+func (p *post) claim(ctx context.Context) (found []journal.Message) {
+	defer func() { // a bug ends neither the process nor the looking
+		if r := recover(); r != nil {
+			p.logPanic(ctx, r, "box", string(p.box))
+		}
+	}()
+	lanes, free := p.free()
+	if free <= 0 || len(lanes) == 0 {
 		return nil
 	}
 	found, err := p.Journal.ClaimMessages(ctx, journal.MessageClaim{
-		Box: p.box, Busy: busy, PerLane: postPerLane, Limit: free, Lease: postLease,
+		Box: p.box, Lanes: lanes, PerLane: postPerLane, Limit: free, Lease: postLease,
 	})
 	if err != nil && ctx.Err() == nil && !errors.Is(err, journal.ErrUnavailable) { // which the journal says itself
 		p.Logger.ErrorContext(ctx, "taking messages that are due", "box", string(p.box), "error", err)
 	}
 	return found
+}
+
+// free are the lanes without messages under way, another one first each time, and
+// how many messages there is room for.
+func (p *post) free() (lanes []string, room int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	all := p.lanes()
+	first := int(p.Random() * float64(len(all)))
+	for i := range all {
+		if lane := all[(first+i)%len(all)]; p.busy[lane] == 0 {
+			lanes = append(lanes, lane)
+		}
+	}
+	room = postAtOnce
+	for _, n := range p.busy {
+		room -= n
+	}
+	return lanes, room
 }
 
 // one works on a message and writes what came of it. What ctx cuts short is due
@@ -129,11 +162,11 @@ func (p *post) one(ctx context.Context, m journal.Message) {
 		}
 	}()
 	after := p.work(ctx, m)
-	if after.Tries = m.Tries + 1; ctx.Err() != nil && after.State == journal.Waiting {
+	if ctx.Err() != nil && after.State == journal.Waiting {
 		after = m
 		after.Due = p.Now()
 	}
-	if err := p.Journal.FinishMessage(context.WithoutCancel(ctx), after); err != nil {
+	if err := p.Journal.FinishMessage(context.WithoutCancel(ctx), m, after); err != nil {
 		p.Logger.LogAttrs(ctx, slog.LevelWarn, "recording what came of a message; it is worked on again when its lease ends",
 			slog.String("message", m.ID), slog.String("error", err.Error()))
 		return
@@ -169,15 +202,28 @@ type Posted struct {
 	Before  journal.Message
 }
 
-// later is a message that is to be looked at again, less and less often.
-func (p *post) later(m journal.Message, note string, most time.Duration) journal.Message {
+// again is a message after one more try, to be tried less and less often.
+func (p *post) again(m journal.Message, note string, most time.Duration) journal.Message {
 	wait := most
-	if m.Tries < 16 { // beyond, the shift would be longer anyway
-		wait = min(most, firstCheck<<m.Tries)
+	if m.Tries <= 16 { // beyond, the shift would be longer anyway
+		wait = min(most, firstCheck<<(m.Tries-1))
 	}
+	return p.wait(m, note, wait)
+}
+
+// later is a message with which nothing could be done, to be looked at less and
+// less often.
+func (p *post) later(m journal.Message, note string, most time.Duration) journal.Message {
+	return p.wait(m, note, min(most, max(firstCheck, p.age(m))))
+}
+
+func (p *post) wait(m journal.Message, note string, wait time.Duration) journal.Message {
 	m.State, m.Note, m.Due = journal.Waiting, note, p.Now().Add(p.jitter(wait))
 	return m
 }
+
+// age is how long ago a message came.
+func (p *post) age(m journal.Message) time.Duration { return p.Now().Sub(m.Created) }
 
 // finished is a message that is done with.
 func finished(m journal.Message, state journal.MessageState, note string) journal.Message {

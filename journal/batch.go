@@ -68,6 +68,7 @@ type operation struct {
 	err     error
 
 	taken    atomic.Bool   // by the writer, or by the one who gives up waiting
+	late     atomic.Bool   // the one who waited has given up
 	finished bool          // the writer is done with it
 	done     chan struct{} // closed when the above is good
 }
@@ -117,7 +118,7 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 		case o.begin != nil:
 			o.begun, o.err = b.begin(o.begin)
 		case o.change != nil:
-			o.begun.Transaction, o.err = b.change(o.id, o.change)
+			o.begun.Transaction, o.err = b.change(o.id, o.said())
 		case o.claim != nil:
 			if err := b.claim(ctx, tx, o); err != nil {
 				return err
@@ -270,7 +271,7 @@ func (b *batch) begin(in *Intent) (Begun, error) {
 		return Begun{}, ErrReused
 	}
 	switch {
-	case t.State == Unsent && t.Reversed == "":
+	case t.State == Unsent && t.Reversed == "" && t.Attention.IsZero(): // else somebody says that it was sent
 		return b.again(t, in)
 	case t.Expired(b.now):
 		if _, err := b.change(t.ID, expire(in.Next)); err != nil {
@@ -298,6 +299,16 @@ func (b *batch) again(t *Transaction, in *Intent) (Begun, error) {
 	b.tell(t, &Change{Cause: ByExchange}, Kind(Sent))
 	b.dirty[t.ID] = true
 	return Begun{Transaction: *t, Fresh: true}, nil
+}
+
+// said is the change, of which the merchant is told if nobody waits for it any more.
+func (o *operation) said() *Change {
+	if o.change.NotifyLate && o.late.Load() {
+		told := *o.change
+		told.Notify = true
+		return &told
+	}
+	return o.change
 }
 
 // change applies a change to a row that is locked.

@@ -311,6 +311,7 @@ func (j *Journal) submit(ctx context.Context, o *operation) error {
 		}
 	case <-ctx.Done():
 	}
+	o.late.Store(true)
 	if o.must || o.taken.CompareAndSwap(false, true) {
 		return unavailable(ctx.Err())
 	}

@@ -40,6 +40,9 @@ type Change struct {
 	// Notify is set if the merchant is to be told, should the change make the
 	// transaction final or contradict it.
 	Notify bool
+	// NotifyLate is Notify if nobody waits for the change any more, so that
+	// something else was told.
+	NotifyLate bool
 	// Next gives the time at which to look at the transaction again, out of the
 	// row after the change. Nil leaves it as it is.
 	Next func(after Transaction) time.Time

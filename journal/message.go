@@ -1,7 +1,6 @@
 package journal
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"fmt"
@@ -55,7 +54,7 @@ const maxNote = 200
 // MessageClaim asks for messages that are due.
 type MessageClaim struct {
 	Box     Box
-	Busy    []string // lanes that have enough to do
+	Lanes   []string // of which messages are wanted, the first ones first
 	PerLane int      // at most so many of a lane
 	Limit   int      // and all in all
 	Lease   time.Duration
@@ -131,8 +130,9 @@ func (j *Journal) Notify(ctx context.Context, id string) error {
 	return o.err
 }
 
-// NotifyLater is Notify behind what is still to be written of the transaction,
-// and waits for none of it.
+// NotifyLater is Notify behind what is being written of the transaction at the
+// moment, and waits for none of it. (What is written later tells by itself, see
+// [Change].)
 func (j *Journal) NotifyLater(ctx context.Context, id string) {
 	o := &operation{id: id, notify: true, must: true, done: make(chan struct{})}
 	select {
@@ -142,30 +142,36 @@ func (j *Journal) NotifyLater(ctx context.Context, id string) {
 	}
 }
 
-// ClaimMessages takes messages that are due, those that wait longest first, for
-// the time of the lease. Of the messages of a transaction in a box it is always
-// the first that waits.
-func (j *Journal) ClaimMessages(ctx context.Context, c MessageClaim) (claimed []Message, err error) {
-	err = j.write(ctx, func(ctx context.Context, tx Tx) error {
+// ClaimMessages takes messages that are due, of each lane those that wait longest
+// first, for the time of the lease, which is until their Due. Of the messages of a
+// transaction in a box it is always the first that waits.
+func (j *Journal) ClaimMessages(ctx context.Context, c MessageClaim) ([]Message, error) {
+	var claimed []Message
+	err := j.write(ctx, func(ctx context.Context, tx Tx) (err error) {
 		now := truncate(j.options.Now())
-		claimed, err = tx.LockMessagesDue(ctx, c, now)
+		if claimed, err = tx.LockMessagesDue(ctx, c, now); err != nil {
+			return err
+		}
 		for i := range claimed {
 			claimed[i].Due = truncate(now.Add(c.Lease))
 		}
-		return cmp.Or(err, tx.UpdateMessages(ctx, claimed))
+		return tx.UpdateMessages(ctx, claimed)
 	})
-	return claimed, err
+	if err != nil {
+		return nil, err
+	}
+	return claimed, nil
 }
 
-// FinishMessage writes what came of working on a message: Transaction, State,
-// Note, Due and Tries. If it does not wait any more, a person was quicker and it stays as
-// it is.
-func (j *Journal) FinishMessage(ctx context.Context, m Message) error {
-	_, err := j.changeMessage(ctx, m.ID, func(now *Message) bool {
-		if now.State != Waiting {
+// FinishMessage writes what came of working on a message that was claimed:
+// Transaction, State, Note, Due and Tries. If the lease is over and it was claimed
+// again, or a person was quicker, it stays as it is.
+func (j *Journal) FinishMessage(ctx context.Context, claimed, after Message) error {
+	_, err := j.changeMessage(ctx, claimed.ID, func(now *Message) bool {
+		if now.State != Waiting || !now.Due.Equal(claimed.Due) {
 			return false
 		}
-		now.Transaction, now.State, now.Note, now.Due, now.Tries = m.Transaction, m.State, m.Note, m.Due, m.Tries
+		now.Transaction, now.State, now.Note, now.Due, now.Tries = after.Transaction, after.State, after.Note, after.Due, after.Tries
 		return true
 	})
 	return err
@@ -242,6 +248,11 @@ func (j *Journal) Message(ctx context.Context, id string) (Message, error) {
 // Messages yields messages, the newest first. It ends after the first error.
 func (j *Journal) Messages(ctx context.Context, f MessageFilter) iter.Seq2[Message, error] {
 	return j.options.Store.Messages(ctx, f)
+}
+
+// CountMessages counts messages of a filter, up to its limit.
+func (j *Journal) CountMessages(ctx context.Context, f MessageFilter) (int, error) {
+	return j.options.Store.CountMessages(ctx, f)
 }
 
 // MessageStats counts what waits.

@@ -83,8 +83,9 @@ type Tx interface {
 	AddSpending(ctx context.Context, amounts []Spending) error
 
 	// AddMessages adds messages. Where there is one with the ID, it is seen so
-	// often more, and updated then; if it was dead, or is a notification, it waits
-	// from the beginning, as the new one: State, Note, Due and Tries are its.
+	// often more, and updated then; if it was dead, or is a notification that does
+	// not wait, it waits from the beginning, as the new one: State, Note, Due and
+	// Tries are its.
 	AddMessages(ctx context.Context, messages []Message) error
 
 	// LockMessages locks and reads messages, in ascending order of their IDs.
@@ -92,9 +93,9 @@ type Tx interface {
 	LockMessages(ctx context.Context, ids []string) ([]Message, error)
 
 	// LockMessagesDue locks and reads messages of a claim, whose Due is set and
-	// not after now, those that wait longest first. Messages of which an earlier
-	// one of the same box and transaction waits, and those that others have
-	// locked, are skipped.
+	// not after now, of each lane those that wait longest first. Messages of which
+	// an earlier one of the same box and transaction waits, and those that others
+	// have locked, are skipped. However many are due, it reads few.
 	LockMessagesDue(ctx context.Context, claim MessageClaim, now time.Time) ([]Message, error)
 
 	// UpdateMessages writes Transaction, State, Note, Updated, Due and Tries of
@@ -145,6 +146,9 @@ type Reader interface {
 	// first: by descending Created, then ID. It ends after the first error.
 	Message(ctx context.Context, id string) (Message, error)
 	Messages(ctx context.Context, filter MessageFilter) iter.Seq2[Message, error]
+
+	// CountMessages counts those of a filter, up to its limit.
+	CountMessages(ctx context.Context, filter MessageFilter) (int, error)
 
 	// MessageStats counts those that wait, by box and lane, in their order.
 	MessageStats(ctx context.Context) ([]MessageStats, error)

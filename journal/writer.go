@@ -63,6 +63,9 @@ func (w *writer) write() {
 		_ = w.commit(nil)
 	}
 	for _, o := range w.kept {
+		if o.notify {
+			continue
+		}
 		w.logger().Error("ending without having written what became of a transaction: it stays sent, and becomes unknown at its deadline",
 			"transaction", o.id)
 		o.finish(ErrUnavailable)

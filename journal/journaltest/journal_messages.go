@@ -120,7 +120,7 @@ func testNotifyAgain(t *testing.T, w *world) {
 	claimed := g.claimMessages(t, journal.Outbox)
 	done := claimed[0]
 	done.State = journal.Done
-	if err := g.FinishMessage(t.Context(), done); err != nil {
+	if err := g.FinishMessage(t.Context(), claimed[0], done); err != nil {
 		t.Error(err)
 	}
 	w.pass(time.Minute)
@@ -178,7 +178,7 @@ func testReceived(t *testing.T, w *world) {
 
 func (g *gateway) claimMessages(t tb, box journal.Box) []journal.Message {
 	t.Helper()
-	claimed, err := g.ClaimMessages(t.Context(), journal.MessageClaim{Box: box, PerLane: 10, Limit: 10, Lease: time.Minute})
+	claimed, err := g.ClaimMessages(t.Context(), journal.MessageClaim{Box: box, Lanes: []string{merchant, account}, PerLane: 10, Limit: 10, Lease: time.Minute})
 	if err != nil {
 		t.Fatalf("ClaimMessages() = %v", err)
 	}
@@ -192,8 +192,9 @@ func testMessageClaims(t *testing.T, w *world) {
 	if err := gateways[0].Notify(t.Context(), row.ID); err != nil {
 		t.Fatal(err)
 	}
-	if n := len(gateways[0].claimMessages(t, journal.Outbox)); n != 1 {
-		t.Errorf("%d claimed, want 1", n)
+	first := gateways[0].claimMessages(t, journal.Outbox)
+	if len(first) != 1 {
+		t.Fatalf("%d claimed, want 1", len(first))
 	}
 	if n := len(gateways[1].claimMessages(t, journal.Outbox)); n != 0 {
 		t.Errorf("%d claimed twice", n)
@@ -205,7 +206,12 @@ func testMessageClaims(t *testing.T, w *world) {
 	}
 	m := claimed[0]
 	m.Note, m.Due, m.Tries = "HTTP 500", w.now().Add(time.Hour), 1
-	if err := gateways[1].FinishMessage(t.Context(), m); err != nil {
+	late := m
+	late.State = journal.Dead // says the first gateway, whose lease is over
+	if err := gateways[0].FinishMessage(t.Context(), first[0], late); err != nil {
+		t.Errorf("FinishMessage() = %v", err)
+	}
+	if err := gateways[1].FinishMessage(t.Context(), claimed[0], m); err != nil {
 		t.Errorf("FinishMessage() = %v", err)
 	}
 	w.pass(time.Hour - time.Microsecond)
@@ -236,8 +242,9 @@ func testMessageByHand(t *testing.T, w *world) {
 	if _, err := g.DropMessage(t.Context(), "absent", ""); !errors.Is(err, journal.ErrNotFound) {
 		t.Errorf("DropMessage() of none = %v", err)
 	}
-	claimed.State = journal.Done
-	if err := g.FinishMessage(t.Context(), claimed); err != nil {
+	done := claimed
+	done.State = journal.Done
+	if err := g.FinishMessage(t.Context(), claimed, done); err != nil {
 		t.Errorf("FinishMessage() = %v", err)
 	}
 	got, err := g.Message(t.Context(), claimed.ID)

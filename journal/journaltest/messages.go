@@ -46,6 +46,9 @@ func lockDue(t tb, store journal.Store, now time.Time, claim journal.MessageClai
 	if claim.PerLane == 0 {
 		claim.PerLane = 100
 	}
+	if claim.Lanes == nil {
+		claim.Lanes = []string{merchant, ""}
+	}
 	write(t, store, func(ctx context.Context, tx journal.Tx) error {
 		found, err := tx.LockMessagesDue(ctx, claim, now)
 		for _, m := range found {
@@ -69,7 +72,7 @@ func testMessagesAgain(t *testing.T, store journal.Store) {
 		{journal.Inbox, journal.Done, false},
 		{journal.Inbox, journal.Dropped, false},
 		{journal.Inbox, journal.Dead, true},
-		{journal.Outbox, journal.Waiting, true},
+		{journal.Outbox, journal.Waiting, false},
 		{journal.Outbox, journal.Done, true},
 		{journal.Outbox, journal.Dropped, true},
 		{journal.Outbox, journal.Dead, true},
@@ -148,11 +151,15 @@ func testMessagesOfLanes(t *testing.T, store journal.Store) {
 		m.Lane = []string{"a", "a", "a", "a", "a", "a", "b", "b", "c"}[i]
 		addMessages(t, store, m)
 	}
-	claim := journal.MessageClaim{Box: journal.Outbox, PerLane: 2}
+	claim := journal.MessageClaim{Box: journal.Outbox, PerLane: 2, Lanes: []string{"a", "b", "c", "d"}}
 	now := start.Add(time.Hour)
 	check(t, "two of each", lockDue(t, store, now, claim), []string{"M0000", "M0001", "M0006", "M0007", "M0008"})
-	claim.Busy = []string{"a", "c"}
-	check(t, "without the busy ones", lockDue(t, store, now, claim), []string{"M0006", "M0007"})
+	claim.Limit = 3
+	check(t, "three in all", lockDue(t, store, now, claim), []string{"M0000", "M0001", "M0006"})
+	claim.Limit, claim.Lanes = 0, []string{"b"}
+	check(t, "of one", lockDue(t, store, now, claim), []string{"M0006", "M0007"})
+	claim.Lanes = []string{}
+	check(t, "of none", lockDue(t, store, now, claim), nil)
 }
 
 func testMessagesUpdate(t *testing.T, store journal.Store) {
@@ -238,6 +245,9 @@ func testMessagesListed(t *testing.T, store journal.Store) {
 			}
 		}
 		check(t, fmt.Sprintf("Messages(%+v)", f), collect(t, store.Messages(t.Context(), f)), want)
+		if n, err := store.CountMessages(t.Context(), f); err != nil || n != len(want) {
+			t.Errorf("CountMessages(%+v) = %d, %v, want %d", f, n, err, len(want))
+		}
 	}
 	if _, err := store.Message(t.Context(), "absent"); err == nil {
 		t.Error("an absent message is found")

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func scanMessage(row pgx.CollectableRow) (m journal.Message, err error) {
 func (t *tx) AddMessages(_ context.Context, messages []journal.Message) error {
 	var again []string
 	for column := range strings.SplitSeq(`state, note, due, tries`, ", ") {
-		again = append(again, fmt.Sprintf(`%[1]s = CASE WHEN messages.state = 'dead' OR messages.box = 'out'
+		again = append(again, fmt.Sprintf(`%[1]s = CASE WHEN messages.state = 'dead' OR messages.box = 'out' AND messages.state <> 'waiting'
 			THEN excluded.%[1]s ELSE messages.%[1]s END`, column))
 	}
 	// In one order, so that gateways wait for each other rather than deadlock.
@@ -83,19 +84,17 @@ func (t *tx) LockMessages(ctx context.Context, ids []string) ([]journal.Message,
 // LockMessagesDue implements [journal.Tx]. What another gateway has claimed
 // meanwhile is left out by the conditions that stand once more beside the lock.
 func (t *tx) LockMessagesDue(ctx context.Context, c journal.MessageClaim, now time.Time) ([]journal.Message, error) {
-	busy := c.Busy
-	if busy == nil {
-		busy = []string{}
+	if len(c.Lanes) == 0 {
+		return nil, t.err
 	}
 	return query(ctx, t, scanMessage, `SELECT `+messageColumns+` FROM messages WHERE id IN
-			(SELECT id FROM (SELECT id, due, row_number() OVER (PARTITION BY lane ORDER BY due, id) AS place
-				FROM messages AS m WHERE `+isWaiting+` AND box = $1 AND due > 0 AND due <= $2
-					AND lane <> ALL ($3::TEXT[])
+			(SELECT due.id FROM unnest($3::TEXT[]) AS wanted (wanted_lane) CROSS JOIN LATERAL (
+				SELECT id FROM messages AS m WHERE `+isWaiting+` AND box = $1 AND lane = wanted_lane AND due > 0 AND due <= $2
 					AND (transaction_id = '' OR NOT EXISTS (SELECT 1 FROM messages AS e
 						WHERE e.transaction_id = m.transaction_id AND e.box = m.box AND e.seq < m.seq AND e.`+isWaiting+`))
-				) AS due WHERE place <= $4 ORDER BY due, id LIMIT $5)
+				ORDER BY due, id LIMIT $4) AS due LIMIT $5)
 			AND `+isWaiting+` AND due <= $2
-		ORDER BY due, id FOR UPDATE SKIP LOCKED`, string(c.Box), micros(now), busy, c.PerLane, c.Limit)
+		ORDER BY lane, due, id FOR UPDATE SKIP LOCKED`, string(c.Box), micros(now), c.Lanes, c.PerLane, c.Limit)
 }
 
 // UpdateMessages implements [journal.Tx].
@@ -130,27 +129,38 @@ func (r reader) Messages(ctx context.Context, f journal.MessageFilter) iter.Seq2
 		if f.Limit > 0 {
 			limit = min(limit, f.Limit-read)
 		}
-		terms, args := []string{"true"}, []any{}
-		add := func(term string, values ...any) {
-			for _, value := range values {
-				args = append(args, value)
-				term = strings.Replace(term, "?", fmt.Sprintf("$%d", len(args)), 1)
-			}
-			terms = append(terms, term)
-		}
-		for _, c := range []struct{ term, value string }{
-			{"box = ?", string(f.Box)}, {"lane = ?", f.Lane}, {"transaction_id = ?", f.Transaction}, {"state = ?", string(f.State)},
-		} {
-			if c.value != "" {
-				add(c.term, c.value)
-			}
-		}
+		where, args := messageConditions(f)
 		if last != nil {
-			add("(created, id) < (?, ?)", micros(last.Created), last.ID)
+			args = append(args, micros(last.Created), last.ID)
+			where += fmt.Sprintf(" AND (created, id) < ($%d, $%d)", len(args)-1, len(args))
 		}
 		return all(ctx, r, scanMessage, fmt.Sprintf(`SELECT %s FROM messages WHERE %s ORDER BY created DESC, id DESC LIMIT %d`,
-			messageColumns, strings.Join(terms, " AND "), limit), args...)
+			messageColumns, where, limit), args...)
 	})
+}
+
+// messageConditions are those of a filter, without its limit.
+func messageConditions(f journal.MessageFilter) (where string, args []any) {
+	terms := []string{"true"}
+	for _, c := range []struct{ column, value string }{
+		{"box", string(f.Box)}, {"lane", f.Lane}, {"transaction_id", f.Transaction}, {"state", string(f.State)},
+	} {
+		if c.value != "" {
+			args = append(args, c.value)
+			terms = append(terms, fmt.Sprintf("%s = $%d", c.column, len(args)))
+		}
+	}
+	return strings.Join(terms, " AND "), args
+}
+
+// CountMessages implements [journal.Reader].
+func (r reader) CountMessages(ctx context.Context, f journal.MessageFilter) (int, error) {
+	where, args := messageConditions(f)
+	limit := "ALL"
+	if f.Limit > 0 {
+		limit = strconv.Itoa(f.Limit)
+	}
+	return one(ctx, r, pgx.RowTo[int], fmt.Sprintf(`SELECT count(*) FROM (SELECT 1 FROM messages WHERE %s LIMIT %s) AS found`, where, limit), args...)
 }
 
 // MessageStats implements [journal.Reader].

@@ -37,7 +37,7 @@ func scanMessage(rows *sql.Rows) (m journal.Message, err error) {
 func addMessage() string {
 	var again []string
 	for column := range strings.SplitSeq("state, note, due, tries", ", ") {
-		again = append(again, column+" = CASE WHEN messages.state = 'dead' OR messages.box = 'out'"+
+		again = append(again, column+" = CASE WHEN messages.state = 'dead' OR messages.box = 'out' AND messages.state <> 'waiting'"+
 			" THEN excluded."+column+" ELSE messages."+column+" END")
 	}
 	return "INSERT INTO messages (" + messageColumns + ") VALUES (" + placeholders(messageColumns) + ")" +
@@ -64,22 +64,35 @@ func (t *transaction) LockMessages(ctx context.Context, ids []string) (all []jou
 	return all, nil
 }
 
-func (t *transaction) LockMessagesDue(ctx context.Context, c journal.MessageClaim, now time.Time) ([]journal.Message, error) {
-	args := []any{string(c.Box), micros(now)}
-	free := ""
-	if len(c.Busy) > 0 {
-		free = " AND lane NOT IN (" + list(len(c.Busy)) + ")"
-		for _, lane := range c.Busy {
-			args = append(args, lane)
-		}
+func (t *transaction) LockMessagesDue(ctx context.Context, c journal.MessageClaim, now time.Time) (all []journal.Message, err error) {
+	waiting, err := locked(ctx, t, scanValue[string], t.waitingLanes, string(c.Box))
+	if err != nil {
+		return nil, err
 	}
-	return lockedBy(ctx, t, t.conn.QueryContext, scanMessage, "SELECT "+messageColumns+" FROM messages WHERE id IN"+
-		" (SELECT id FROM (SELECT id, due, row_number() OVER (PARTITION BY lane ORDER BY due, id) AS place"+
-		" FROM messages AS m WHERE "+isWaiting+" AND box = ? AND due > 0 AND due <= ?"+free+
-		" AND (transaction_id = '' OR NOT EXISTS (SELECT 1 FROM messages AS e WHERE e.transaction_id = m.transaction_id"+
-		" AND e.box = m.box AND e.seq < m.seq AND e."+isWaiting+")))"+
-		" WHERE place <= ? ORDER BY due, id LIMIT ?) ORDER BY due, id", append(args, c.PerLane, c.Limit)...)
+	for _, lane := range c.Lanes {
+		limit := min(c.PerLane, c.Limit-len(all))
+		if _, ok := slices.BinarySearch(waiting, lane); !ok || limit <= 0 {
+			continue
+		}
+		due, err := locked(ctx, t, scanMessage, t.messagesDue, string(c.Box), lane, micros(now), limit)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, due...)
+	}
+	return all, nil
 }
+
+const (
+	// waitingLanes goes from one lane to the next by the index: messages do not
+	// count, however many wait.
+	waitingLanes = "WITH RECURSIVE lanes (lane) AS (SELECT min(lane) FROM messages WHERE " + isWaiting + " AND box = ?1 UNION ALL" +
+		" SELECT (SELECT min(lane) FROM messages WHERE " + isWaiting + " AND box = ?1 AND lane > lanes.lane) FROM lanes WHERE lane IS NOT NULL)" +
+		" SELECT lane FROM lanes WHERE lane IS NOT NULL"
+	messagesDue = "SELECT " + messageColumns + " FROM messages AS m WHERE " + isWaiting + " AND box = ? AND lane = ? AND due > 0 AND due <= ?" +
+		" AND (transaction_id = '' OR NOT EXISTS (SELECT 1 FROM messages AS e WHERE e.transaction_id = m.transaction_id" +
+		" AND e.box = m.box AND e.seq < m.seq AND e." + isWaiting + ")) ORDER BY due, id LIMIT ?"
+)
 
 func (t *transaction) UpdateMessages(ctx context.Context, messages []journal.Message) error {
 	for i := range messages {
@@ -107,22 +120,37 @@ func (r reader) Messages(ctx context.Context, f journal.MessageFilter) iter.Seq2
 		if f.Limit > 0 {
 			limit = min(left, page)
 		}
-		conditions, args := []string{"true"}, []any{}
-		for _, c := range []struct{ column, value string }{
-			{"box", string(f.Box)}, {"lane", f.Lane}, {"transaction_id", f.Transaction}, {"state", string(f.State)},
-		} {
-			if c.value != "" {
-				conditions, args = append(conditions, c.column+" = ?"), append(args, c.value)
-			}
-		}
+		where, args := messageConditions(f)
 		if last != nil {
-			conditions, args = append(conditions, "(created, id) < (?, ?)"), append(args, micros(last.Created), last.ID)
+			where, args = where+" AND (created, id) < (?, ?)", append(args, micros(last.Created), last.ID)
 		}
 		all, err := read(ctx, r, scanMessage, "SELECT "+messageColumns+" FROM messages WHERE "+
-			strings.Join(conditions, " AND ")+" ORDER BY created DESC, id DESC LIMIT ?", append(args, limit)...)
+			where+" ORDER BY created DESC, id DESC LIMIT ?", append(args, limit)...)
 		left -= len(all)
 		return all, err
 	})
+}
+
+// messageConditions says in SQL what a filter selects, without its limit.
+func messageConditions(f journal.MessageFilter) (where string, args []any) {
+	conditions := []string{"true"}
+	for _, c := range []struct{ column, value string }{
+		{"box", string(f.Box)}, {"lane", f.Lane}, {"transaction_id", f.Transaction}, {"state", string(f.State)},
+	} {
+		if c.value != "" {
+			conditions, args = append(conditions, c.column+" = ?"), append(args, c.value)
+		}
+	}
+	return strings.Join(conditions, " AND "), args
+}
+
+func (r reader) CountMessages(ctx context.Context, f journal.MessageFilter) (int, error) {
+	where, args := messageConditions(f)
+	limit := -1 // none
+	if f.Limit > 0 {
+		limit = f.Limit
+	}
+	return one(ctx, r, scanValue[int], "SELECT count(*) FROM (SELECT 1 FROM messages WHERE "+where+" LIMIT ?)", append(args, limit)...)
 }
 
 func (r reader) MessageStats(ctx context.Context) ([]journal.MessageStats, error) {

@@ -34,6 +34,7 @@ type writer struct {
 	addKey, setKey, addChain                *sql.Stmt
 	addMessage, lockMessage, updateMessage  *sql.Stmt
 	deleteMessages                          *sql.Stmt
+	waitingLanes, messagesDue               *sql.Stmt
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -78,6 +79,8 @@ func (w *writer) prepare(ctx context.Context) error {
 			" ON CONFLICT DO UPDATE SET amount = amount + excluded.amount": &w.addSpending,
 
 		addMessage(): &w.addMessage,
+		waitingLanes: &w.waitingLanes,
+		messagesDue:  &w.messagesDue,
 		"SELECT " + messageColumns + " FROM messages WHERE id = ?":                                                                     &w.lockMessage,
 		"UPDATE messages SET (" + messageChanging + ") = (" + placeholders(messageChanging) + ") WHERE id = ?":                         &w.updateMessage,
 		"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE state <> 'waiting' AND updated < ? ORDER BY updated LIMIT ?)": &w.deleteMessages,

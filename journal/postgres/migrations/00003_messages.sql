@@ -17,7 +17,8 @@ CREATE TABLE messages (
 	sealed         BYTEA  NOT NULL
 );
 
-CREATE INDEX messages_due ON messages (box, due, lane) WHERE state = 'waiting';
+-- What waits in a lane, and since when: nothing else is read to claim or to count.
+CREATE INDEX messages_waiting ON messages (box, lane, due, id, created) WHERE state = 'waiting';
 CREATE INDEX messages_finished ON messages (updated) WHERE state <> 'waiting';
 CREATE INDEX messages_transaction ON messages (transaction_id, box, seq);
 CREATE INDEX messages_created ON messages (created, id);
