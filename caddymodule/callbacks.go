@@ -184,7 +184,7 @@ func carriesSecret(request gateway.CallbackRequest, header, file string) bool {
 		}
 		carried = values[0]
 	}
-	if info, err := os.Stat(file); err != nil || info.Size() > maxSecretFile {
+	if info, err := os.Stat(file); err != nil || !info.Mode().IsRegular() || info.Size() > maxSecretFile {
 		return false
 	}
 	text, err := os.ReadFile(file)

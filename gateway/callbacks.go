@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/nowpay-gateway/nowpay-gateway/callback"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
@@ -117,7 +118,7 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 	if err != nil {
 		return CallbackBroken, "", fmt.Errorf("reading the body: %w", err)
 	}
-	received := callback.Received{Method: r.Method, ContentType: r.Header.Get("Content-Type"), Query: r.Query, Body: body}
+	received := callback.Received{Method: r.Method, ContentType: strings.Join(r.Header.Values("Content-Type"), ", "), Query: r.Query, Body: body}
 	says, err := g.Callbacks.Shapes.Read(received)
 	m, proven := journal.Message{Box: journal.Inbox, Kind: says.Shape, Due: g.Now()}, false
 	if err != nil {

@@ -125,6 +125,12 @@ func TestPlans(t *testing.T) {
 	if plan := planOf(t, store, open); !strings.Contains(plan, "COVERING INDEX transactions_watched") {
 		t.Errorf("the statistics are found by %s", plan)
 	}
+	if plan := planOf(t, store, messagesDue, "out", "shop", 1, 4); !strings.Contains(plan, "messages_waiting") || strings.Contains(plan, "B-TREE") {
+		t.Errorf("messages that are due are found by %s", plan)
+	}
+	if plan := planOf(t, store, waitingLanes, "out"); strings.Contains(plan, "SCAN messages") || !strings.Contains(plan, "messages_waiting") {
+		t.Errorf("lanes are found by %s", plan)
+	}
 }
 
 func planOf(t *testing.T, store *Store, query string, args ...any) string {
