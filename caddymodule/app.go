@@ -51,7 +51,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if err := a.rt.acquireJournal(settings.journal); err != nil {
 		return err
 	}
-	if err := a.makeSenders(ctx); err != nil {
+	if err := a.makeSenders(ctx, settings.egress.LocalAddresses); err != nil {
 		return err
 	}
 	a.rt.gateway = gateway.New(gateway.Config{

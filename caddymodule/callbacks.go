@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"os"
 	"path"
 	"slices"
@@ -115,8 +116,9 @@ type Notify struct {
 	CA string `json:"ca,omitempty"`
 
 	// The address of this machine from which notifications leave. Default: what the
-	// operating system picks, which should not be the one that Nowpay has
-	// whitelisted.
+	// operating system picks, unless that is a `local_address` of the upstream:
+	// notifications leave from the address that Nowpay has whitelisted only if it is
+	// named here.
 	LocalAddress string `json:"local_address,omitempty"`
 }
 
@@ -206,7 +208,7 @@ func carriesSecret(request gateway.CallbackRequest, header, file string) bool {
 }
 
 // sender makes what sends notifications.
-func (n *Notify) sender(secrets func() ([]notify.Secret, error)) (*notify.Sender, error) {
+func (n *Notify) sender(secrets func() ([]notify.Secret, error), avoid []netip.Addr) (*notify.Sender, error) {
 	r := newResolver()
 	endpoint := notify.Endpoint{
 		URL:     parseOne(r, "url", n.URL, parseURL),
@@ -214,6 +216,7 @@ func (n *Notify) sender(secrets func() ([]notify.Secret, error)) (*notify.Sender
 		LocalAddress: parseOne(r, "local_address", n.LocalAddress, parseLocalAddress),
 		RootCAs:      parseOne[*x509.CertPool](r, "ca", n.CA, readCertificates),
 		Secrets:      secrets,
+		Avoid:        avoid,
 	}
 	switch {
 	case r.err != nil:
@@ -272,7 +275,7 @@ func secretsOf(source secret.Source) ([]notify.Secret, error) {
 }
 
 // makeSenders makes what sends the notifications of each merchant that has a URL.
-func (a *App) makeSenders(ctx caddy.Context) error {
+func (a *App) makeSenders(ctx caddy.Context, egress []netip.Addr) error {
 	for _, name := range slices.Sorted(maps.Keys(a.Merchants)) {
 		m := a.Merchants[name]
 		if m == nil || m.Notify == nil {
@@ -280,7 +283,7 @@ func (a *App) makeSenders(ctx caddy.Context) error {
 		}
 		secrets, err := m.Notify.secrets(ctx, name, a.rt)
 		if err == nil {
-			a.rt.senders[name], err = m.Notify.sender(secrets)
+			a.rt.senders[name], err = m.Notify.sender(secrets, egress)
 		}
 		if err != nil {
 			delete(a.rt.senders, name)

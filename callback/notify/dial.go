@@ -95,6 +95,9 @@ func (s *Sender) open(ctx context.Context, addr netip.Addr, tries int) (net.Conn
 	ctx, cancel := context.WithTimeout(ctx, max(s.limits.connect/time.Duration(tries), min(minTry, s.limits.connect)))
 	defer cancel()
 	var dialer net.Dialer
+	if err := s.checkSource(ctx, addr); err != nil {
+		return nil, err
+	}
 	if s.local.IsValid() {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(s.local, 0))
 	}
@@ -111,4 +114,23 @@ func (s *Sender) open(ctx context.Context, addr netip.Addr, tries int) (net.Conn
 		return nil, handshakeFailure(ctx, err)
 	}
 	return conn, nil
+}
+
+// checkSource refuses an address to which the system would send from one that is
+// to be avoided. To connect a UDP socket sends nothing, and tells.
+func (s *Sender) checkSource(ctx context.Context, addr netip.Addr) error {
+	if s.local.IsValid() || len(s.avoid) == 0 {
+		return nil
+	}
+	var dialer net.Dialer
+	probe, err := dialer.DialContext(ctx, "udp", net.JoinHostPort(addr.String(), "9"))
+	if err != nil {
+		return dialFailure(ctx, err)
+	}
+	defer probe.Close()
+	source, err := netip.ParseAddrPort(probe.LocalAddr().String())
+	if err != nil || slices.Contains(s.avoid, source.Addr().Unmap().WithZone("")) {
+		return fmt.Errorf("%w: the system would send from an address that is for something else; name another one of this machine", ErrLocalAddress)
+	}
+	return nil
 }

@@ -27,6 +27,9 @@ type Endpoint struct {
 	InsecureHTTP bool
 	// LocalAddress is the source address. Zero: the operating system picks.
 	LocalAddress netip.Addr
+	// Avoid are source addresses that are somebody else's to see: nothing leaves
+	// from them unless LocalAddress is one.
+	Avoid []netip.Addr
 	// RootCAs verify the merchant's certificate. Nil: the system's.
 	RootCAs *x509.CertPool
 	// Secrets returns what messages are signed with, newest first: one, or two

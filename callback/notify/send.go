@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -42,6 +43,7 @@ type Sender struct {
 	target    target
 	private   bool
 	local     netip.Addr
+	avoid     []netip.Addr
 	secrets   func() ([]Secret, error)
 	tls       *tls.Config // nil: http
 	resolver  resolver
@@ -65,6 +67,7 @@ func New(e Endpoint) (*Sender, error) {
 		target:   t,
 		private:  e.Private,
 		local:    e.LocalAddress,
+		avoid:    slices.Clone(e.Avoid),
 		secrets:  e.Secrets,
 		resolver: net.DefaultResolver,
 		limits: limits{

@@ -230,6 +230,32 @@ func TestLocalAddress(t *testing.T) {
 	}
 }
 
+// Nothing leaves from an address that is to be avoided, unless it is asked for.
+func TestAvoidedAddress(t *testing.T) {
+	r := newReceiver(t, (*httptest.Server).Start, status(http.StatusOK))
+	e := endpoint(t, r.URL)
+	loopback := netip.MustParseAddr("127.0.0.1")
+	for _, test := range []struct {
+		local     netip.Addr
+		avoid     []netip.Addr
+		delivered bool
+	}{
+		{netip.Addr{}, []netip.Addr{loopback}, false},
+		{netip.Addr{}, []netip.Addr{netip.MustParseAddr("127.0.0.5")}, true},
+		{loopback, []netip.Addr{loopback}, true},
+	} {
+		before := len(r.all())
+		e.LocalAddress, e.Avoid = test.local, test.avoid
+		got := newSender(t, e).Send(t.Context(), message("msg_1"))
+		if got.Delivered() != test.delivered || !test.delivered && !errors.Is(got.Err, notify.ErrLocalAddress) {
+			t.Errorf("%+v: %v, %v", test, got, got.Err)
+		}
+		if reached := len(r.all()) > before; reached != test.delivered {
+			t.Errorf("%+v: reached %t", test, reached)
+		}
+	}
+}
+
 // A proxy that the environment names would be asked for any host but this
 // machine's own names, with the whole URL; TestMain names one.
 func TestProxyIgnored(t *testing.T) {
