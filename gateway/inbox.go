@@ -127,26 +127,32 @@ func (g *Gateway) askBecause(ctx context.Context, m journal.Message, t journal.T
 	defer cancel()
 	told, err := g.inquire(asking, t, journal.ByCallback)
 	m.Tries++
-	after := told.Transaction
-	open := err != nil || !after.State.Final()
+	state := t.State
+	if err == nil {
+		state = told.Transaction.State
+	}
+	word := told.Verdict.Outcome
+	nothing := err != nil || word == nowpay.Unknown
 	switch {
-	case err == nil && after.Reversed == "" && agrees(after.State, says.Says):
+	case !nothing && agrees(journal.State(word), says.Says):
 		return finished(m, journal.Done, "the provider's status confirms it")
-	case err == nil && told.Verdict.Outcome != nowpay.Unknown && (says.Says == nowpay.Unknown || says.Says == nowpay.Pending):
+	case !nothing && (says.Says == nowpay.Unknown || says.Says == nowpay.Pending):
 		return finished(m, journal.Done, "the provider was asked")
 	case ctx.Err() != nil: // cut short
 		return m
-	case open && (m.Tries < inboxTries || alone && g.inbox.age(m) < g.Reconcile.PersonAfter):
+	case (nothing || !state.Final()) && (m.Tries < inboxTries || alone && g.inbox.age(m) < g.Reconcile.PersonAfter):
 		note := "the provider's status does not confirm it yet"
-		if err != nil || told.Verdict.Outcome == nowpay.Unknown {
+		if nothing {
 			note = "the provider gave no answer that can be trusted"
 		}
 		return g.inbox.again(m, note, inboxLast)
-	case open && alone: // nobody else has the id
+	case alone && !state.Final(): // nobody else has the id
 		return g.needsPerson(ctx, m, t, says, "the provider could not be asked by its id; left to a person")
-	case !open:
+	case nothing && state.Final():
+		return g.needsPerson(ctx, m, t, says, "it contradicts what is final, and the provider does not say; a person decides")
+	case state.Final():
 		g.Logger.ErrorContext(ctx, "a callback contradicts what the provider's status says of a transaction",
-			"message", m.ID, "transaction", t.ID, "merchant", t.Merchant, "state", string(after.State), "callback_says", string(says.Says))
+			"message", m.ID, "transaction", t.ID, "merchant", t.Merchant, "state", string(state), "callback_says", string(says.Says))
 	}
 	return finished(m, journal.Done, "the provider's status does not confirm it")
 }

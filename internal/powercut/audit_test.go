@@ -26,6 +26,8 @@ type audit struct {
 	lost    []string       // executed, and the journal does not say so
 	wrong   []string       // the journal or an answer contradicts the ledger, or itself
 	open    map[string]int // not settled, by the reason why that is right
+
+	noStatus bool // nobody can ask what became of a transaction
 }
 
 // dossier is all that is known of one request ID.
@@ -37,9 +39,10 @@ type dossier struct {
 	rows    []journal.Transaction
 }
 
-// check compares the books, row by row.
-func (b books) check() *audit {
-	a := &audit{open: make(map[string]int)}
+// check compares the books, row by row. noStatus is set if nobody can ask the
+// provider about any transaction.
+func (b books) check(noStatus bool) *audit {
+	a := &audit{open: make(map[string]int), noStatus: noStatus}
 	dossiers := make(map[string]*dossier)
 	of := func(id string) *dossier {
 		if dossiers[id] == nil {
@@ -116,7 +119,7 @@ func (d *dossier) checkRow(t *journal.Transaction) {
 			d.isWrong("%s in the journal, and %s in the ledger", t.State, d.state())
 		}
 	default:
-		why := whyOpen(t.Operation, executed)
+		why := whyOpen(d.noStatus, t.Operation, executed)
 		if why == "" {
 			d.isWrong("%s in the journal, and %s in the ledger, which the gateway could know", t.State, d.state())
 		}
@@ -126,9 +129,9 @@ func (d *dossier) checkRow(t *journal.Transaction) {
 
 // whyOpen tells why nobody can tell the gateway what became of a transaction; ""
 // if the provider can. That the provider does not know it proves nothing.
-func whyOpen(operation string, executed *simulator.Entry) string {
+func whyOpen(noStatus bool, operation string, executed *simulator.Entry) string {
 	switch {
-	case operation == walletTransfer:
+	case noStatus || operation == walletTransfer:
 		return "no status operation"
 	case executed == nil:
 		return "not executed"

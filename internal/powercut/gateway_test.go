@@ -57,7 +57,10 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			person_after 1h
 			daily_check off
 		}
-		operation bank/payout_status {
+		{{if .Hook}}callbacks {
+			from {{.ProviderIP}}
+		}
+		{{end}}{{if not .NoStatus}}operation bank/payout_status {
 			moves_money off
 			optional yourrequestid alphanumeric 50
 		}
@@ -69,13 +72,14 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			{{template "status"}}
 			revalidate always
 		}
-		merchant shop {
+		{{end}}merchant shop {
 			account main
 			token {{.Shop}}
 			from 127.0.0.1
 			allow bank/*
 			max_amount 5000
 			daily_amount 100000000
+			{{with index .Notify "shop"}}{{.}}{{end}}
 		}
 		merchant kiosk {
 			account main
@@ -83,6 +87,7 @@ var caddyfile = template.Must(template.New("Caddyfile").Parse(`{
 			from 127.0.0.1
 			allow bank/*
 			request_id_prefix {{.Prefix}}
+			{{with index .Notify "kiosk"}}{{.}}{{end}}
 		}
 	}
 }
@@ -91,7 +96,17 @@ http://{{.Address}} {
 	bind {{.IP}}
 	nowpay_gateway
 }
-{{define "status"}}status bank/payout_status {
+{{if .Hook}}
+http://{{.Hook}} {
+	bind {{.IP}}
+	nowpay_callback
+}
+
+http://{{.Metrics}} {
+	bind {{.IP}}
+	metrics
+}
+{{end}}{{define "status"}}status bank/payout_status {
 				send yourrequestid request_id
 				rows data
 				match yourrequestid request_id
@@ -109,6 +124,8 @@ http://{{.Address}} {
 type gateway struct {
 	t       *testing.T
 	address string
+	hook    string // the address for callbacks; "": none are taken
+	metrics string
 	binary  string
 	folder  string
 	log     tail
@@ -118,20 +135,37 @@ type gateway struct {
 	kills   int
 }
 
-// newGateway makes the files of a gateway. The journal is that of the Caddyfile:
-// "sqlite <path>" or "postgres <dsn>".
+// settings are what gateways differ in.
+type settings struct {
+	ip, journal, keyFile, provider string // the journal is that of the Caddyfile: "sqlite <path>" or "postgres <dsn>"
+
+	callbacks bool              // takes callbacks, and shows its metrics
+	noStatus  bool              // nobody can be asked what became of a transaction
+	notify    map[string]string // lines of the merchants
+}
+
+// newGateway makes the files of a gateway.
 func newGateway(t *testing.T, ip, journal, keyFile, provider string) *gateway {
 	t.Helper()
-	g := &gateway{t: t, address: freeAddress(t, ip), binary: binarytest.Path(t), folder: t.TempDir()}
+	return settings{ip: ip, journal: journal, keyFile: keyFile, provider: provider}.gateway(t)
+}
+
+func (s settings) gateway(t *testing.T) *gateway {
+	t.Helper()
+	g := &gateway{t: t, address: freeAddress(t, s.ip), binary: binarytest.Path(t), folder: t.TempDir()}
+	if s.callbacks {
+		g.hook, g.metrics = freeAddress(t, s.ip), freeAddress(t, s.ip)
+	}
 	secret := `{"username":"` + username + `","key":"` + key + `"}`
 	if err := os.WriteFile(filepath.Join(g.folder, "secret.json"), []byte(secret), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	var text bytes.Buffer
-	err := caddyfile.Execute(&text, map[string]string{
-		"Folder": g.folder, "Provider": provider, "Egress": egressIP, "Journal": journal, "KeyFile": keyFile,
+	err := caddyfile.Execute(&text, map[string]any{
+		"Folder": g.folder, "Provider": s.provider, "Egress": egressIP, "Journal": s.journal, "KeyFile": s.keyFile,
 		"Shop": tokenHash(tokens[""]), "Kiosk": tokenHash(tokens[kioskPrefix]), "Prefix": kioskPrefix,
-		"Address": g.address, "IP": ip,
+		"Address": g.address, "IP": s.ip, "Hook": g.hook, "Metrics": g.metrics, "ProviderIP": providerIP,
+		"NoStatus": s.noStatus, "Notify": s.notify,
 	})
 	if err != nil {
 		t.Fatal(err)

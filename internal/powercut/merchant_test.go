@@ -20,6 +20,7 @@ type merchant struct {
 	random    *rand.Rand
 	client    *http.Client
 	addresses []string // of the gateways; each try goes to any of them
+	chance    chances  // what the provider does to its orders
 
 	orders []*order
 	open   []*order // put off for later
@@ -58,7 +59,7 @@ func (m *merchant) work(ctx context.Context) {
 func (m *merchant) order() *order {
 	o := &order{
 		requestID: fmt.Sprintf("m%dn%d", m.number, len(m.orders)+1),
-		operation: payout, amount: nowpay.Paise(100 + m.random.IntN(499_900)), kind: m.fault(),
+		operation: payout, amount: nowpay.Paise(100 + m.random.IntN(499_900)), kind: m.chance.choose(m.random),
 	}
 	if m.number%2 == 1 {
 		o.prefix = kioskPrefix
@@ -145,13 +146,16 @@ func (m *merchant) pause(ctx context.Context, about time.Duration) {
 	}
 }
 
-// faults are what the provider does to orders, and how often. That it changes
-// its mind about what is final is not among them.
-var faults = []struct {
+// chances are what the provider does to orders, and how often.
+type chances []struct {
 	kind   simulator.Kind
 	weight int
 	delay  time.Duration // at most
-}{
+}
+
+// faults are those of payments. That the provider changes its mind about what is
+// final is not among them.
+var faults = chances{
 	{simulator.Success, 30, 0},
 	{simulator.Failed, 6, 0},
 	{simulator.Refused, 3, 0},
@@ -191,21 +195,21 @@ var faults = []struct {
 	{simulator.KeyEchoSplit, 1, 0},
 }
 
-// fault chooses one, with its delay.
-func (m *merchant) fault() string {
+// choose chooses one, with its delay.
+func (c chances) choose(random *rand.Rand) string {
 	all := 0
-	for _, f := range faults {
+	for _, f := range c {
 		all += f.weight
 	}
-	n := m.random.IntN(all)
-	for _, f := range faults {
+	n := random.IntN(all)
+	for _, f := range c {
 		if n -= f.weight; n >= 0 {
 			continue
 		}
 		if f.delay == 0 {
 			return string(f.kind)
 		}
-		return fmt.Sprintf("%s:%s", f.kind, time.Duration(1+m.random.Int64N(int64(f.delay))))
+		return fmt.Sprintf("%s:%s", f.kind, time.Duration(1+random.Int64N(int64(f.delay))))
 	}
 	panic("unreachable")
 }

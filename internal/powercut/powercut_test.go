@@ -39,7 +39,7 @@ func TestSQLite(t *testing.T) {
 	folder := t.TempDir()
 	file, keyFile := filepath.Join(folder, "journal.db"), filepath.Join(folder, "journal.key")
 	w.gateways = []*gateway{newGateway(t, "127.0.0.21", "sqlite "+file, keyFile, w.provider.address)}
-	w.run(w.cutAll, nil)
+	w.run(func() { w.cutAll(*killsFlag) }, nil)
 	w.compare(sqlite.New(file), keyFile)
 	checkFile(t, file)
 }
@@ -69,7 +69,18 @@ func TestPostgres(t *testing.T) {
 	for _, ip := range []string{"127.0.0.22", "127.0.0.23"} {
 		w.gateways = append(w.gateways, newGateway(t, ip, "postgres "+dsn, keyFile, w.provider.address))
 	}
-	w.run(w.cutAll, func(r *rand.Rand) {
+	w.run(func() { w.cutAll(*killsFlag) }, disturbDatabase(server))
+	store, err := postgres.New(dsn, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.compare(store, keyFile)
+	w.mustHaveHappened(map[string]int{"restarts of the database": w.restarts})
+}
+
+// disturbDatabase restarts, kills or halts the server.
+func disturbDatabase(server *postgrestest.Server) func(*rand.Rand) {
+	return func(r *rand.Rand) {
 		switch r.IntN(3) {
 		case 0:
 			server.Restart()
@@ -82,13 +93,7 @@ func TestPostgres(t *testing.T) {
 			time.Sleep(time.Duration(r.IntN(3000)) * time.Millisecond)
 			server.Resume()
 		}
-	})
-	store, err := postgres.New(dsn, nil)
-	if err != nil {
-		t.Fatal(err)
 	}
-	w.compare(store, keyFile)
-	w.mustHaveHappened(map[string]int{"restarts of the database": w.restarts})
 }
 
 // TestFirstStart cuts the power while a gateway makes its journal. The next start

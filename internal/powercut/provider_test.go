@@ -8,8 +8,10 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/netip"
 	"regexp"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -37,6 +39,7 @@ type provider struct {
 	server  *http.Server
 	address string
 	calm    atomic.Bool // requests do not choose their faults any more
+	losing  int         // one in so many answers that a payment is pending is lost; 0: none
 
 	mu       sync.Mutex
 	listener net.Listener
@@ -103,14 +106,20 @@ func (p *provider) count(next http.Handler) http.Handler {
 		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
 		p.mu.Lock()
 		p.requests++
+		loses := false
 		if fault := chosen.FindSubmatch(body); fault != nil {
 			if p.calm.Load() {
 				r.Body = io.NopCloser(bytes.NewReader(chosen.ReplaceAll(body, []byte(`"calm:$1`))))
 			} else if kind := string(fault[1]); kind != string(simulator.Success) {
 				p.faults[kind]++
+				loses = p.losing > 0 && strings.HasPrefix(kind, "pending-then-") && p.faults[kind]%p.losing == 0
 			}
 		}
 		p.mu.Unlock()
+		if loses {
+			next.ServeHTTP(httptest.NewRecorder(), r)
+			panic(http.ErrAbortHandler)
+		}
 		next.ServeHTTP(w, r)
 	})
 }

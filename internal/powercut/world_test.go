@@ -26,6 +26,9 @@ type world struct {
 	lastCut   time.Time // so that there is time left to settle
 	restarts  int       // of the database
 	outages   int       // of the provider
+
+	// truce is held by those who want no gateway to be killed for a while.
+	truce sync.RWMutex
 }
 
 const merchants = 64
@@ -37,6 +40,9 @@ func newWorld(t *testing.T) *world {
 		w.lastCut = deadline.Add(-2 * settleTime)
 	}
 	w.provider = startProvider(t, w.seed)
+	transport := &http.Transport{MaxIdleConnsPerHost: merchants}
+	t.Cleanup(transport.CloseIdleConnections)
+	w.client = &http.Client{Transport: transport, Timeout: 30 * time.Second}
 	return w
 }
 
@@ -48,9 +54,14 @@ func (w *world) random(of uint64) *rand.Rand { return rand.New(rand.NewPCG(w.see
 // called now and then meanwhile.
 func (w *world) run(act func(), disturb func(r *rand.Rand)) {
 	w.t.Helper()
-	transport := &http.Transport{MaxIdleConnsPerHost: merchants}
-	defer transport.CloseIdleConnections()
-	w.client = &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	w.trade(merchants, (*merchant).work, act, disturb)
+	w.settle()
+}
+
+// trade lets so many merchants do their work while act does its own. After it the
+// provider misbehaves no more.
+func (w *world) trade(merchants int, work func(*merchant, context.Context), act func(), disturb func(r *rand.Rand)) {
+	w.t.Helper()
 	for _, g := range w.gateways {
 		g.start() // all at once, on an empty journal
 	}
@@ -59,7 +70,7 @@ func (w *world) run(act func(), disturb func(r *rand.Rand)) {
 	var working sync.WaitGroup
 	for range merchants {
 		m := w.newMerchant()
-		working.Go(func() { m.work(ctx) })
+		working.Go(func() { work(m, ctx) })
 	}
 	over := make(chan struct{})
 	go func() { defer close(over); act() }()
@@ -70,12 +81,11 @@ func (w *world) run(act func(), disturb func(r *rand.Rand)) {
 		w.t.FailNow()
 	}
 	w.provider.calmDown()
-	w.settle()
 }
 
 func (w *world) newMerchant() *merchant {
 	number := len(w.merchants)
-	m := &merchant{number: number, random: w.random(uint64(1000 + number)), client: w.client}
+	m := &merchant{number: number, random: w.random(uint64(1000 + number)), client: w.client, chance: faults}
 	for _, g := range w.gateways {
 		m.addresses = append(m.addresses, g.address)
 	}
@@ -83,33 +93,41 @@ func (w *world) newMerchant() *merchant {
 	return m
 }
 
-// cutAll kills each gateway many times, independently of the others.
-func (w *world) cutAll() {
+// cutAll kills the gateways, independently of each other and so often all in all.
+func (w *world) cutAll(times int) {
 	var cutting sync.WaitGroup
 	for i, g := range w.gateways {
-		cutting.Go(func() { w.cutOften(g, w.random(uint64(1+i))) })
+		cutting.Go(func() { w.cutOften(g, times/len(w.gateways), w.random(uint64(1+i))) })
 	}
 	cutting.Wait()
 }
 
 // cutOften kills a gateway and starts it again. In the end it serves.
-func (w *world) cutOften(g *gateway, r *rand.Rand) {
-	for range *killsFlag / len(w.gateways) {
-		if w.t.Failed() || time.Now().After(w.lastCut) {
+func (w *world) cutOften(g *gateway, times int, r *rand.Rand) {
+	for range times {
+		if w.t.Failed() || time.Now().After(w.lastCut) || !w.cutOnce(g, r) {
 			break
 		}
-		if r.IntN(4) == 0 { // also while it starts
-			time.Sleep(time.Duration(r.IntN(120)) * time.Millisecond)
-		} else {
-			if !g.serves() {
-				return
-			}
-			time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond)
-		}
-		g.cut()
-		g.start()
 	}
 	g.serves()
+}
+
+// cutOnce kills a gateway in its work, or while it starts, and starts it again. It
+// reports false if it does not start.
+func (w *world) cutOnce(g *gateway, r *rand.Rand) bool {
+	w.truce.RLock()
+	defer w.truce.RUnlock()
+	if r.IntN(4) == 0 {
+		time.Sleep(time.Duration(r.IntN(120)) * time.Millisecond)
+	} else {
+		if !g.serves() {
+			return false
+		}
+		time.Sleep(time.Duration(r.IntN(500)) * time.Millisecond)
+	}
+	g.cut()
+	g.start()
+	return true
 }
 
 // disturb shuts the provider's door for moments and disturbs otherwise, until
@@ -153,7 +171,7 @@ func (w *world) settle() {
 	for end := time.Now().Add(settleTime); ; time.Sleep(time.Second) {
 		ledger := byRequest(w.provider.sim.Ledger())
 		open = slices.DeleteFunc(open, func(o *order) bool {
-			return o.definite() || o.last().status == http.StatusOK && whyOpen(o.operation, ledger[o.id()]) != ""
+			return o.definite() || o.last().status == http.StatusOK && whyOpen(false, o.operation, ledger[o.id()]) != ""
 		})
 		if len(open) == 0 {
 			break
@@ -198,12 +216,29 @@ func (w *world) compare(store journal.Store, keyFile string) {
 	for _, g := range w.gateways {
 		g.stop()
 	}
-	b := books{orders: w.orders(), entries: w.provider.sim.Ledger().Entries}
-	j := journal.New(journal.Options{Store: store, KeyFile: keyFile, Gateway: "powercut"})
+	j := w.openJournal(store, keyFile)
 	defer j.Close()
+	b := w.readBooks(j)
+	a := b.check(false)
+	w.show(a, b)
+	w.complain(map[string][]string{"double": a.doubles, "lost": a.lost, "wrong": a.wrong})
+}
+
+// openJournal opens the journal of the gateways.
+func (w *world) openJournal(store journal.Store, keyFile string) *journal.Journal {
+	w.t.Helper()
+	j := journal.New(journal.Options{Store: store, KeyFile: keyFile, Gateway: "powercut"})
 	if err := j.Start(w.t.Context()); err != nil {
+		_ = j.Close()
 		w.t.Fatal(err)
 	}
+	return j
+}
+
+// readBooks reads all there is about the transactions, and verifies the journal.
+func (w *world) readBooks(j *journal.Journal) books {
+	w.t.Helper()
+	b := books{orders: w.orders(), entries: w.provider.sim.Ledger().Entries}
 	for t, err := range j.List(w.t.Context(), journal.Filter{}) {
 		if err != nil {
 			w.t.Fatal(err)
@@ -221,10 +256,14 @@ func (w *world) compare(store journal.Store, keyFile string) {
 		w.t.Errorf("%d transactions were verified, and %d are listed", report.Transactions, len(b.rows))
 	}
 	w.compareSpending(j, b.rows)
-	a := b.check()
-	w.show(a, b)
-	for kind, found := range map[string][]string{"double": a.doubles, "lost": a.lost, "wrong": a.wrong} {
-		for _, line := range found[:min(len(found), 10)] {
+	return b
+}
+
+// complain fails with the first of what was found, by its kind.
+func (w *world) complain(found map[string][]string) {
+	w.t.Helper()
+	for kind, lines := range found {
+		for _, line := range lines[:min(len(lines), 10)] {
 			w.t.Errorf("%s: %s", kind, line)
 		}
 	}
@@ -269,10 +308,6 @@ func (w *world) show(a *audit, b books) {
 			}
 		}
 	}
-	kills := 0
-	for _, g := range w.gateways {
-		kills += g.kills
-	}
 	states := make(map[journal.State]int)
 	for _, t := range b.rows {
 		states[t.State]++
@@ -282,7 +317,7 @@ func (w *world) show(a *audit, b books) {
 	for _, n := range faults {
 		met += n
 	}
-	w.t.Logf("seed %d: %d kills, %d restarts of the database, %d outages of the provider", w.seed, kills, w.restarts, w.outages)
+	w.t.Logf("seed %d: %d kills, %d restarts of the database, %d outages of the provider", w.seed, w.kills(), w.restarts, w.outages)
 	w.t.Logf("%d requests of %d orders: %d repeats, %d replayed answers, %d cut connections, %d not sent", requests, len(b.orders), repeats, replays, cut, unsent)
 	w.t.Logf("the provider: %d requests, %d executions, %d faults of %d kinds", reached, len(b.entries), met, len(faults))
 	w.t.Logf("the journal: %d transactions %v, open for good reasons %v", len(b.rows), states, a.open)
@@ -291,6 +326,14 @@ func (w *world) show(a *audit, b books) {
 		"replayed answers": replays, "cut connections": cut, "requests that were not sent": unsent, "faults": met,
 		"successes": states[journal.Success], "failures": states[journal.Failed], "refusals": states[journal.Refused],
 	})
+}
+
+// kills is how often gateways were killed.
+func (w *world) kills() (n int) {
+	for _, g := range w.gateways {
+		n += g.kills
+	}
+	return n
 }
 
 // mustHaveHappened makes sure that the test has tried what it is for.
