@@ -227,3 +227,46 @@ func idsOf(t *testing.T, store *Store) func(func(string) bool) {
 		}
 	}
 }
+
+// What is kept in memory of rows is what is in the file, and not too many.
+func TestRecentRows(t *testing.T) {
+	store := New(filepath.Join(t.TempDir(), "journal.db"))
+	if err := store.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	refused := errors.New("refused by the test")
+	row := journaltest.NewTransaction(1)
+	err := store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
+		if _, err := tx.Insert(ctx, []journal.Transaction{row}); err != nil {
+			t.Errorf("Insert() = %v", err)
+		}
+		return refused
+	})
+	if !errors.Is(err, refused) {
+		t.Fatalf("Write() = %v", err)
+	}
+	var rows []journal.Transaction
+	for i := range maxRecent + 10 {
+		rows = append(rows, journaltest.NewTransaction(i+2))
+	}
+	err = store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
+		if found, err := tx.LockByID(ctx, []string{row.ID}); err != nil || len(found) > 0 {
+			t.Errorf("LockByID() of what was rolled back = %v, %v", found, err)
+		}
+		if _, err := tx.Insert(ctx, rows); err != nil {
+			return err
+		}
+		found, err := tx.LockByID(ctx, []string{rows[0].ID, rows[len(rows)-1].ID})
+		if err == nil && len(found) != 2 {
+			t.Errorf("%d rows are found, want 2", len(found))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(store.opened.Load().writer.recent); n > maxRecent {
+		t.Errorf("%d rows are kept in memory, want at most %d", n, maxRecent)
+	}
+}
