@@ -209,6 +209,7 @@ func (g *Gateway) changeBy(ctx context.Context, m journal.Message, t journal.Tra
 	case err != nil:
 		return t, g.inbox.later(m, "the journal cannot be written now", inboxLast)
 	}
+	g.outbox.rouse()
 	return after, finished(m, journal.Done, note)
 }
 

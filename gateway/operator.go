@@ -104,6 +104,7 @@ func (g *Gateway) SettleByHand(ctx context.Context, id string, h ByHand) (before
 		State: h.State, From: before.State, Cause: journal.ByOperator, Actor: h.Actor, Reason: h.Reason,
 		ProviderID: h.ProviderID, Reference: h.Reference, Next: g.next, Notify: g.notifies(before.Merchant),
 	})
+	g.outbox.rouse()
 	if err == nil && after.Version == before.Version {
 		err = fmt.Errorf("%w: it is %s already, and nothing was recorded", journal.ErrTransition, after.State)
 	}

@@ -132,6 +132,9 @@ func (g *Gateway) askAndRecord(ctx context.Context, t journal.Transaction, cause
 	if err == nil && after.Reversed != "" && after.Reversed != t.Reversed {
 		g.alarm(ctx, after)
 	}
+	if err == nil && after.Version != t.Version {
+		g.outbox.rouse()
+	}
 	return Told{after, verdict}, err
 }
 

@@ -35,7 +35,8 @@ go build -mod=mod -o caddy .
 ./caddy version
 ./caddy list-modules >modules
 for name in nowpay nowpay.secrets.file nowpay.secrets.vault nowpay.signers.credentials \
-	nowpay.journals.sqlite nowpay.journals.postgres http.handlers.nowpay_gateway admin.api.nowpay; do
+	nowpay.journals.sqlite nowpay.journals.postgres http.handlers.nowpay_gateway http.handlers.nowpay_callback \
+	admin.api.nowpay; do
 	grep -qx "$name" modules || {
 		echo "list-modules does not show $name" >&2
 		exit 1
