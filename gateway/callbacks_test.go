@@ -289,4 +289,8 @@ func TestCallbackOfUnsent(t *testing.T) {
 	if err != nil || again.Fresh || again.Transaction.Attention.IsZero() {
 		t.Errorf("it begins again: %+v, %v", again, err)
 	}
+	_, after, err := c.SettleByHand(t.Context(), tx.ID, ByHand{State: journal.Failed, Actor: "asha", Reason: "Nowpay knows nothing of it"})
+	if err != nil || after.State != journal.Failed || !after.Attention.IsZero() {
+		t.Errorf("settled by hand: %+v, %v", after, err)
+	}
 }

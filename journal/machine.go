@@ -122,8 +122,8 @@ func judgeOperator(t *Transaction, to State) verdict {
 	switch t.State {
 	case Created, Sent:
 		return refused
-	case Unsent:
-		if t.Reversed == "" {
+	case Unsent: // unless somebody says that it was sent
+		if t.Reversed == "" && t.Attention.IsZero() {
 			return refused
 		}
 		return moves
