@@ -100,7 +100,15 @@ func documentedMetrics(t *testing.T) map[string]string {
 
 // TestMetricsAreDocumented holds the README against what is scraped.
 func TestMetricsAreDocumented(t *testing.T) {
-	g := gatewaytest.Start(t, gatewaytest.Options{Nowpay: asks(byRequestID, "pending")})
+	down := newMerchantApp(t, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) })
+	g := startCallbacks(t, gatewaytest.Options{Nowpay: asks(byRequestID, "pending"), Shop: down.notify(t)})
+	if err := g.Simulator.SettlePending(pend(t, g, "d0").ProviderID, simulator.StateSuccess); err != nil {
+		t.Fatal(err)
+	}
+	gatewaytest.Eventually(t, "a notification that waits", func() bool {
+		return g.Metric(`nowpay_notifications_total{merchant="shop",result="waiting"}`) > 0 && g.Metric(`nowpay_notifications_waiting{merchant="shop"}`) > 0
+	})
+	worked(t, g)
 	for range 2 { // the second is a repeat, and asks what became of the first
 		g.Must(gatewaytest.Call{Body: strings.Replace(gatewaytest.Payout("d1", "1.50"), "Asha Rao", "sim:other-id", 1)})
 	}

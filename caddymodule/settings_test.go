@@ -293,7 +293,10 @@ func TestJSONRefused(t *testing.T) {
 		return account(`{"secret": {"source": "vault", "address": "https://vault.internal", "path": "secret/nowpay", ` + auth + `}}`)
 	}
 	tests := []struct{ name, config, want string }{
-		{"unknown field", app(`"callbacks": {}`), `unknown field "callbacks"`},
+		{"unknown field", app(`"callback": {}`), `unknown field "callback"`},
+		{"unknown field of callbacks", app(`"callbacks": {"to": "a"}`), `unknown field "to"`},
+		{"unknown field of a shape", app(`"callback_shapes": {"a": {"id": "a"}}`), `unknown field "id"`},
+		{"callbacks from nobody", app(`"callbacks": {}`), "no from"},
 		{"unknown field of an account", account(`{"verify": {}}`), `unknown field "verify"`},
 		{"unknown field of a secret", account(`{"secret": {"source": "file", "path": "a", "mode": 1}}`), `unknown field "mode"`},
 		{"unknown field of a vault", vault(`"token": "abc"`), `unknown field "token"`},
@@ -302,7 +305,8 @@ func TestJSONRefused(t *testing.T) {
 		{"unknown field of the upstream", upstream(`"proxy": "a"`), `unknown field "proxy"`},
 		{"unknown field of an operation", operations(`"a/b": {"method": "GET"}`), `unknown field "method"`},
 		{"unknown field of a field", operations(`"a/b": {"fields": [{"regexp": "a"}]}`), `unknown field "regexp"`},
-		{"unknown field of a merchant", merchant(`"notify": "a"`), `unknown field "notify"`},
+		{"unknown field of a merchant", merchant(`"notice": "a"`), `unknown field "notice"`},
+		{"unknown field of notify", merchant(`"notify": {"secret_text": "a"}`), `unknown field "secret_text"`},
 		{"unknown field of a rate", merchant(`"rate": {"n": 1}`), `unknown field "n"`},
 		{"unknown field of a status", status(`{"fields": []}`), `unknown field "fields"`},
 		{"unknown field of a status field", status(`{"send": [{"field": "a"}]}`), `unknown field "field"`},

@@ -182,7 +182,7 @@ func (g *Gateway) recordCallback(ctx context.Context, m journal.Message, receive
 // matching finds the one transaction that a callback is about: all ids and the
 // amount that it names, as far as they are known, must be the transaction's. Where
 // several accounts have one with its request ID, that with both ids is meant. The
-// error is [journal.ErrNotFound] if there is none, or more than one.
+// error wraps [journal.ErrNotFound] if there is none, or more than one.
 func (g *Gateway) matching(ctx context.Context, c callback.Callback) (journal.Transaction, error) {
 	filter := journal.Filter{ProviderID: c.ProviderID}
 	if c.RequestID != "" {
@@ -206,9 +206,15 @@ func (g *Gateway) matching(ctx context.Context, c callback.Callback) (journal.Tr
 		return exactly[0], nil
 	case len(exactly) == 0 && len(fitting) == 1:
 		return fitting[0], nil
+	case len(fitting) > 1:
+		return journal.Transaction{}, errSeveral
 	}
 	return journal.Transaction{}, journal.ErrNotFound
 }
+
+// errSeveral means that a callback fits several transactions, as long as the
+// provider's ids of them are not known.
+var errSeveral = fmt.Errorf("%w: there are several", journal.ErrNotFound)
 
 // fits reports whether nothing that a callback names is another transaction's.
 func fits(t journal.Transaction, c callback.Callback) bool {

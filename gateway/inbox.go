@@ -43,7 +43,7 @@ func (g *Gateway) workOff(ctx context.Context, m journal.Message) journal.Messag
 	t, err := g.matching(ctx, says)
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
-		return g.unmatched(ctx, m, says)
+		return g.unmatched(ctx, m, says.RequestID == "" || errors.Is(err, errSeveral))
 	case err != nil:
 		return g.inbox.later(m, "the transaction cannot be read now", inboxLast)
 	}
@@ -72,10 +72,10 @@ func (g *Gateway) received(m journal.Message) (received callback.Received, err e
 	return received, nil
 }
 
-// unmatched is for a callback of no transaction. One that names no request ID may
-// have overtaken the answer in which the provider tells its own.
-func (g *Gateway) unmatched(ctx context.Context, m journal.Message, says callback.Callback) journal.Message {
-	if says.RequestID == "" && g.inbox.age(m) < inboxFor {
+// unmatched is for a callback of no transaction. It may have overtaken the answer
+// in which the provider tells its own id.
+func (g *Gateway) unmatched(ctx context.Context, m journal.Message, overtaken bool) journal.Message {
+	if overtaken && g.inbox.age(m) < inboxFor {
 		return g.inbox.later(m, "no transaction has this provider's id yet", inboxLast)
 	}
 	g.Logger.WarnContext(ctx, "a callback is of no transaction, or its ids and its amount are not of the same one", "message", m.ID, "shape", m.Kind)
@@ -126,15 +126,19 @@ func (g *Gateway) askBecause(ctx context.Context, m journal.Message, t journal.T
 	asking, cancel := context.WithTimeout(ctx, postLease/2)
 	defer cancel()
 	told, err := g.inquire(asking, t, journal.ByCallback)
-	m.Tries++
-	state := t.State
-	if err == nil {
-		state = told.Transaction.State
+	if errors.Is(err, ErrAskedOften) {
+		return g.inbox.later(m, "the provider is asked as often as it may be", inboxLast)
 	}
-	word := told.Verdict.Outcome
+	m.Tries++
+	after := t
+	if err == nil {
+		after = told.Transaction
+		alone = alone && !g.canAsk(after)
+	}
+	state, word := after.State, told.Verdict.Outcome
 	nothing := err != nil || word == nowpay.Unknown
 	switch {
-	case !nothing && agrees(journal.State(word), says.Says):
+	case !nothing && agrees(journal.State(word), says.Says) && (after.Reversed == journal.State(word) || agrees(state, says.Says)):
 		return finished(m, journal.Done, "the provider's status confirms it")
 	case !nothing && (says.Says == nowpay.Unknown || says.Says == nowpay.Pending):
 		return finished(m, journal.Done, "the provider was asked")
@@ -182,7 +186,9 @@ func (g *Gateway) believeCallback(ctx context.Context, m journal.Message, t jour
 // needsPerson calls for a person because of a callback.
 func (g *Gateway) needsPerson(ctx context.Context, m journal.Message, t journal.Transaction, says callback.Callback, why string) journal.Message {
 	change := g.byCallback(m, t, says)
-	change.Attention = true
+	if change.Attention = true; t.State.Final() {
+		change.Next = nil // the daily check stays when it is
+	}
 	after, done := g.changeBy(ctx, m, t, change, why)
 	if t.Attention.IsZero() && !after.Attention.IsZero() {
 		g.Logger.ErrorContext(ctx, "a callback needs a person: settle the transaction with `caddy nowpay transactions settle`",

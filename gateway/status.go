@@ -234,7 +234,7 @@ func (g *Gateway) awaitTurn(ctx context.Context, account string) error {
 		return fmt.Errorf("asking with account %s: %w", account, ErrNoStatus)
 	}
 	if err := limiter.Wait(ctx); err != nil {
-		return fmt.Errorf("waiting for a status call of account %s: %w", account, err)
+		return fmt.Errorf("waiting for a status call of account %s: %w: %w", account, ErrAskedOften, err)
 	}
 	return nil
 }

@@ -263,7 +263,11 @@ func (g *Gateway) viewOf(ctx context.Context, prefix string, t journal.Transacti
 		Reversed: t.Reversed, NeedsPerson: !t.Attention.IsZero(), Created: t.Created.UTC(), Updated: t.Updated.UTC(),
 		Events: make([]EventView, 0, len(events)),
 	}
-	if t.State != journal.Created && t.State != journal.Sent {
+	switch {
+	case t.State == journal.Created || t.State == journal.Sent:
+	case t.State == journal.Unsent && (t.Reversed != "" || !t.Attention.IsZero()): // somebody says that it was sent
+		view.Outcome, view.Final = journal.Unknown, false
+	default:
 		view.Outcome = t.State
 	}
 	if t.Amount > 0 {

@@ -285,7 +285,7 @@ func (b *batch) notifyAgain(id string) error {
 		return ErrNotFound
 	case t.Reversed != "":
 		b.notify(t, KindReversed)
-	case t.State.Final():
+	case t.State.Final() && !(t.State == Unsent && !t.Attention.IsZero()): // of which somebody says that it was sent
 		b.notify(t, Kind(t.State))
 	default:
 		return fmt.Errorf("telling of a transaction that is %s: %w", t.State, ErrTransition)
@@ -298,7 +298,7 @@ func tellsMerchant(before, after *Transaction) Kind {
 	switch {
 	case after.Reversed != "" && after.Reversed != before.Reversed:
 		return KindReversed
-	case after.State.Final() && (after.State != before.State || before.Reversed != ""): // also what was reversed, and is not
+	case after.State.Final() && after.Reversed == "" && (after.State != before.State || before.Reversed != ""): // also what was reversed, and is not
 		return Kind(after.State)
 	}
 	return ""

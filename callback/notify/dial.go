@@ -134,3 +134,11 @@ func (s *Sender) checkSource(ctx context.Context, addr netip.Addr) error {
 	}
 	return nil
 }
+
+// withoutZones are addresses as they are compared.
+func withoutZones(addrs []netip.Addr) (all []netip.Addr) {
+	for _, a := range addrs {
+		all = append(all, a.Unmap().WithZone(""))
+	}
+	return all
+}

@@ -10,7 +10,6 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/netip"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -67,7 +66,7 @@ func New(e Endpoint) (*Sender, error) {
 		target:   t,
 		private:  e.Private,
 		local:    e.LocalAddress,
-		avoid:    slices.Clone(e.Avoid),
+		avoid:    withoutZones(e.Avoid),
 		secrets:  e.Secrets,
 		resolver: net.DefaultResolver,
 		limits: limits{

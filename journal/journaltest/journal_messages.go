@@ -94,6 +94,24 @@ func testNotifiedWithTheChange(t *testing.T, w *world) {
 	}
 	check(t, "in order", g.outbox(t, row.ID), []string{"success", "reversed"})
 	w.pass(time.Second)
+	for _, m := range g.claimMessages(t, journal.Outbox) {
+		done := m
+		done.State = journal.Done
+		if err := g.FinishMessage(t.Context(), m, done); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, state := range []journal.State{journal.Failed, journal.Success} { // says the same again
+		change := w.says(journal.ByDailyCheck, state)
+		change.Notify = true
+		g.settle(t, row.ID, change)
+	}
+	for m := range collectMessages(t, g, journal.MessageFilter{Transaction: row.ID}) {
+		if m.Seen != 1 {
+			t.Errorf("told once more: %+v", m)
+		}
+	}
+	check(t, "of what is known", g.outbox(t, row.ID), []string{"success", "reversed"})
 	again := w.says(journal.ByOperator, journal.Success)
 	again.Notify = true
 	g.settle(t, row.ID, again)
