@@ -138,12 +138,12 @@ func (m *metricSet) observe(c gateway.StatusCall) {
 func (m *metricSet) calledBack(result string) { m.callbacks.WithLabelValues(result).Inc() }
 
 // posted counts what came of working on a message.
-func (m *metricSet) posted(p gateway.Posted) {
-	if p.Message.Box == journal.Inbox {
-		m.worked.WithLabelValues(p.Message.Kind, string(p.Message.State)).Inc()
+func (m *metricSet) posted(after journal.Message) {
+	if after.Box == journal.Inbox {
+		m.worked.WithLabelValues(after.Kind, string(after.State)).Inc()
 		return
 	}
-	m.notified.WithLabelValues(p.Message.Lane, string(p.Message.State)).Inc()
+	m.notified.WithLabelValues(after.Lane, string(after.State)).Inc()
 }
 
 // left lists the merchants of one configuration that are not in the next.

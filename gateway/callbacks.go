@@ -120,15 +120,15 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 	}
 	received := callback.Received{Method: r.Method, ContentType: strings.Join(r.Header.Values("Content-Type"), ", "), Query: r.Query, Body: body}
 	says, err := g.Callbacks.Shapes.Read(received)
-	m, proven := journal.Message{Box: journal.Inbox, Kind: says.Shape, Due: g.Now()}, false
+	m, bothIDs := journal.Message{Box: journal.Inbox, Kind: says.Shape, Due: g.Now()}, false
 	if err != nil {
 		m.Kind = unreadable
 	} else if t, findErr := g.matching(ctx, says); findErr == nil {
-		m.Lane, m.Transaction, proven = t.Account, t.ID, exact(t, says)
+		m.Lane, m.Transaction, bothIDs = t.Account, t.ID, exact(t, says)
 	} else if !errors.Is(findErr, journal.ErrNotFound) {
 		return CallbackLost, m.Kind, findErr
 	}
-	if forget, forgetErr := g.tooMany(ctx, m, proven); forgetErr != nil {
+	if forget, forgetErr := g.tooMany(ctx, m, bothIDs); forgetErr != nil {
 		return CallbackLost, m.Kind, forgetErr
 	} else if forget {
 		return CallbackForgotten, m.Kind, err
@@ -142,12 +142,12 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 
 // tooMany reports whether a callback is one of very many. One with both of the
 // transaction's ids is not kept out by those that have not.
-func (g *Gateway) tooMany(ctx context.Context, m journal.Message, exact bool) (bool, error) {
+func (g *Gateway) tooMany(ctx context.Context, m journal.Message, bothIDs bool) (bool, error) {
 	if m.Transaction == "" {
 		return !g.strays.Allow(), nil
 	}
 	most := maxCallbacks
-	if exact {
+	if bothIDs {
 		most = maxExact
 	}
 	n, err := g.Journal.CountMessages(ctx, journal.MessageFilter{Box: journal.Inbox, Transaction: m.Transaction, Limit: most})

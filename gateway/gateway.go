@@ -46,7 +46,7 @@ type Config struct {
 	// CalledBack gets what became of each callback request, and Posted what came
 	// of working on a message, for metrics; they must not block.
 	CalledBack func(result string)
-	Posted     func(Posted)
+	Posted     func(journal.Message)
 	NewID      func() string    // makes exchange ids: ULIDs
 	Now        func() time.Time // the clock
 	Random     func() float64   // for jitter: from 0 up to 1

@@ -171,7 +171,7 @@ func (p *post) one(ctx context.Context, m journal.Message) {
 			slog.String("message", m.ID), slog.String("error", err.Error()))
 		return
 	}
-	p.Posted(Posted{Message: after, Before: m})
+	p.Posted(after)
 }
 
 // prune deletes messages that are done with for long.
@@ -194,12 +194,6 @@ func (g *Gateway) prune(ctx context.Context) {
 		}
 		timer.Reset(wait)
 	}
-}
-
-// Posted is what came of working on a message.
-type Posted struct {
-	Message journal.Message // after it
-	Before  journal.Message
 }
 
 // again is a message after one more try, to be tried less and less often.

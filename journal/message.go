@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 )
 
@@ -219,7 +220,7 @@ func (j *Journal) changeMessage(ctx context.Context, id string, change func(*Mes
 		if changed.State != Waiting {
 			changed.Due = time.Time{}
 		}
-		changed.Note = changed.Note[:min(len(changed.Note), maxNote)]
+		changed.Note = strings.ToValidUTF8(changed.Note[:min(len(changed.Note), maxNote)], "") // a database may refuse half a letter
 		changed.Due, changed.Updated = truncate(changed.Due), truncate(j.options.Now())
 		m = changed
 		return tx.UpdateMessages(ctx, []Message{changed})

@@ -54,6 +54,9 @@ func scanMessage(row pgx.CollectableRow) (m journal.Message, err error) {
 // one may be among them twice, and a statement can change a row only once. What
 // came again begins again, if it was of no use before.
 func (t *tx) AddMessages(_ context.Context, messages []journal.Message) error {
+	if len(messages) == 0 {
+		return t.err
+	}
 	var again []string
 	for column := range strings.SplitSeq(`state, note, due, tries`, ", ") {
 		again = append(again, fmt.Sprintf(`%[1]s = CASE WHEN messages.state = 'dead' OR messages.box = 'out' AND messages.state <> 'waiting'
