@@ -220,6 +220,86 @@ func TestCallbackSettles(t *testing.T) {
 	}
 }
 
+// Every shape that Nowpay is reported to use is understood, also as a form and in
+// a query, and one that the operator adds.
+func TestCallbackShapes(t *testing.T) {
+	g := startCallbacks(t, gatewaytest.Options{Nowpay: `callback_shape portal {
+		request_id  data.mine
+		provider_id data.theirs
+		state       data.state
+		reference   data.utr
+		success     OK
+		failed      NO
+	}`})
+	target := simulator.CallbackTarget{URL: g.CallbackURL, From: netip.MustParseAddr(gatewaytest.ProviderIP)}
+	for _, shape := range []simulator.Shape{simulator.Envelope, simulator.Flat, simulator.FlatForm, simulator.FlatGet} {
+		target.Shape = shape
+		if err := g.Simulator.SetCallback(target); err != nil {
+			t.Fatal(err)
+		}
+		for _, state := range []simulator.State{simulator.StateSuccess, simulator.StateFailed} {
+			id := strings.ReplaceAll(string(shape), "-", "") + string(state)
+			if err := g.Simulator.SettlePending(pend(t, g, id).ProviderID, state); err != nil {
+				t.Fatal(err)
+			}
+			settled(t, g, id, string(state))
+		}
+	}
+	provider := pend(t, g, "own").ProviderID
+	callBack(t, g, gatewaytest.ProviderIP, fmt.Sprintf(`{"data":{"mine":"own","theirs":%q,"state":"ok","utr":"429910000778"}}`, provider))
+	settled(t, g, "own", "success")
+	if tx := look(t, g, "own"); tx.Reference != "429910000778" {
+		t.Errorf("reference %q", tx.Reference)
+	}
+}
+
+// A merchant has itself told once more, of its own transactions and of what is
+// final, under the ID that it knows.
+func TestNotifyOnDemand(t *testing.T) {
+	app := newMerchantApp(t, nil)
+	g := startCallbacks(t, gatewaytest.Options{Shop: app.notify(t)})
+	ask := func(token, id string) (gatewaytest.Answer, bool, string) {
+		t.Helper()
+		answer := g.Must(gatewaytest.Call{Path: "/transactions/" + id + "/notify", Token: token})
+		var said struct {
+			Notified bool   `json:"notified"`
+			Detail   string `json:"detail"`
+		}
+		if answer.StatusCode == http.StatusOK {
+			if err := json.Unmarshal([]byte(answer.Body), &said); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return answer, said.Notified, said.Detail
+	}
+	if answer := g.Must(gatewaytest.Call{Body: gatewaytest.Payout("1001", "1.50")}); answer.Outcome() != "success" {
+		t.Fatal(answer.Body)
+	}
+	for times := 1; times <= 2; times++ {
+		if answer, notified, _ := ask("", "1001"); !notified {
+			t.Errorf("%d %s", answer.StatusCode, answer.Body)
+		}
+		gatewaytest.Eventually(t, "the notification", func() bool { return len(app.told("1001")) == times })
+		gatewaytest.Eventually(t, "its end", func() bool { return g.Metric(`nowpay_notifications_waiting{merchant="shop"}`) == 0 })
+	}
+	if told := app.told("1001"); told[0].ID != told[1].ID || told[0].Type != "transaction.success" {
+		t.Errorf("told %+v", told)
+	}
+	pend(t, g, "1002")
+	if _, notified, detail := ask("", "1002"); notified || !strings.Contains(detail, "not final") {
+		t.Errorf("of what is pending: %t, %s", notified, detail)
+	}
+	if answer, _, _ := ask(gatewaytest.KioskToken, "1001"); answer.Problem() != "not-found" {
+		t.Errorf("of another merchant: %d %s", answer.StatusCode, answer.Body)
+	}
+	if answer, _, _ := ask("-", "1001"); answer.Problem() != "unauthenticated" {
+		t.Errorf("of nobody: %d %s", answer.StatusCode, answer.Body)
+	}
+	if answer := g.Must(gatewaytest.Call{Method: http.MethodGet, Path: "/transactions/1001/notify"}); answer.Problem() != "method-not-allowed" {
+		t.Errorf("with GET: %d %s", answer.StatusCode, answer.Body)
+	}
+}
+
 // What is forged changes nothing, and is answered as what is genuine.
 func TestCallbackForged(t *testing.T) {
 	app := newMerchantApp(t, nil)
