@@ -50,6 +50,8 @@ func (g *fakeSecret) Key() string                               { return g.key }
 func (g *fakeSecret) New(l *slog.Logger) (ManagedSource, error) { g.logger.Store(l); return g, nil }
 func (g *fakeSecret) SetLogger(l *slog.Logger)                  { g.logger.Store(l) }
 
+func (g *fakeSecret) Refresh(context.Context) error { return nil }
+
 func (g *fakeSecret) Start(ctx context.Context) error {
 	g.starts.Add(1)
 	return g.first(ctx)

@@ -1,6 +1,8 @@
 package caddymodule
 
 import (
+	"context"
+
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
 
@@ -36,8 +38,8 @@ func (*CredentialsSigner) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // Sign implements [signer.Scheme].
-func (*CredentialsSigner) Sign(r signer.Request, c *secret.Credential) (signer.Signed, error) {
-	return signer.Credentials{}.Sign(r, c)
+func (*CredentialsSigner) Sign(ctx context.Context, r signer.Request, c *secret.Credential) (signer.Signed, error) {
+	return signer.Credentials{}.Sign(ctx, r, c)
 }
 
 // Interface guards

@@ -235,6 +235,16 @@ func (c *Client) roundTrip(ctx context.Context, conn *conn, wire []byte) (resp *
 	return resp, true, nil
 }
 
+// URL is that of a target as it is requested: scheme and host as configured, the
+// host as in the Host header.
+func (c *Client) URL(target string) string {
+	scheme := "http://"
+	if c.upstream.tls {
+		scheme = "https://"
+	}
+	return scheme + c.upstream.hostport + target
+}
+
 // Timeout is the longest that [Client.Do] takes.
 func (c *Client) Timeout() time.Duration { return c.timeout }
 

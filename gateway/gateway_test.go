@@ -58,6 +58,10 @@ func (p *parts) Acquire() (*secret.Credential, error) {
 
 func (p *parts) Status() secret.Status { return p.store.Status() }
 
+func (p *parts) Known() []*secret.Credential { return p.store.Known() }
+
+func (p *parts) Refresh(context.Context) error { return nil }
+
 func newParts(t *testing.T) *parts {
 	t.Helper()
 	p := &parts{store: secret.NewStore(0, time.Now)}
@@ -303,7 +307,7 @@ func TestCancelledMeanwhile(t *testing.T) {
 // signerFunc is a scheme.
 type signerFunc func(signer.Request, *secret.Credential) (signer.Signed, error)
 
-func (f signerFunc) Sign(r signer.Request, c *secret.Credential) (signer.Signed, error) {
+func (f signerFunc) Sign(_ context.Context, r signer.Request, c *secret.Credential) (signer.Signed, error) {
 	return f(r, c)
 }
 

@@ -258,7 +258,7 @@ func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret
 		}
 	}()
 	x.record.CredentialVersion = credential.Version()
-	signed, err := account.Sign.Sign(signer.Request{Operation: x.operation, Body: x.body}, credential)
+	signed, err := account.Sign.Sign(ctx, signer.Request{Operation: x.operation, Body: x.body, URL: g.Egress.URL(x.operation.Target())}, credential)
 	if err != nil {
 		x.record.Err = err
 		return unsent(NotSent, "the request could not be signed; nothing was sent")

@@ -1,6 +1,7 @@
 package secret
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"sync"
@@ -23,6 +24,15 @@ type Source interface {
 	// Acquire returns the current credential, to be released exactly once. The
 	// error wraps ErrUnavailable.
 	Acquire() (*Credential, error)
+	// Known returns the credentials that answers and callbacks may be signed with:
+	// the current one first, and for a while after a rotation the one before. Each
+	// is to be released exactly once. There may be none.
+	Known() []*Credential
+	// Refresh reads the credential anew, for whoever has reason to think that there
+	// is another one. Many who ask at the same time, or shortly after each other,
+	// share one reading. An error says that nobody could be asked in time; whether
+	// there is another credential then, Acquire tells.
+	Refresh(ctx context.Context) error
 	// Status tells how things stand, for health checks and metrics.
 	Status() Status
 }
@@ -120,6 +130,15 @@ func (s *Store) Acquire() (*Credential, error) {
 	return s.current, nil
 }
 
+// Known returns the credentials that may have signed, the current one first.
+func (s *Store) Known() []*Credential {
+	c, err := s.Acquire()
+	if err != nil {
+		return nil
+	}
+	return []*Credential{c}
+}
+
 // Status returns the state at this moment.
 func (s *Store) Status() Status {
 	s.mu.Lock()
@@ -172,5 +191,3 @@ func (s *Store) unavailable() error {
 	}
 	return nil
 }
-
-var _ Source = (*Store)(nil)

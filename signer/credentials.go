@@ -1,6 +1,7 @@
 package signer
 
 import (
+	"context"
 	"fmt"
 
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
@@ -16,7 +17,7 @@ var _ Scheme = Credentials{}
 // Sign implements [Scheme]. Its errors wrap [ErrEncoding] if the body is not in
 // the encoding of the operation, [ErrCredentialInBody] if it has a username or
 // key already, and [secret.ErrUnavailable] if the credential was released.
-func (Credentials) Sign(r Request, c *secret.Credential) (Signed, error) {
+func (Credentials) Sign(_ context.Context, r Request, c *secret.Credential) (Signed, error) {
 	username := nowpay.Member{Name: "username", Value: c.Username().Reveal()}
 	key := nowpay.Member{Name: "key", Value: c.Key().Reveal()}
 	switch {
@@ -28,6 +29,7 @@ func (Credentials) Sign(r Request, c *secret.Credential) (Signed, error) {
 		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, secret.ErrUnavailable)
 	}
 	return Signed{
+		URL:         r.URL,
 		ContentType: r.Operation.Encoding.MediaType(),
 		Body:        r.Body.Splice(nil, username, key), // grows once, to its final size
 	}, nil

@@ -21,7 +21,7 @@ func request(t testing.TB, e nowpay.Encoding, text string) signer.Request {
 }
 
 func TestSignedWipe(t *testing.T) {
-	s, err := signer.Credentials{}.Sign(request(t, nowpay.JSON, `{"a":1}`), credential(t, "2000", "the key"))
+	s, err := signer.Credentials{}.Sign(t.Context(), request(t, nowpay.JSON, `{"a":1}`), credential(t, "2000", "the key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,7 +42,7 @@ func TestSignMakesOneBuffer(t *testing.T) {
 	for _, e := range []nowpay.Encoding{nowpay.JSON, nowpay.Form} {
 		text := map[nowpay.Encoding]string{nowpay.JSON: `{"a":1}`, nowpay.Form: "a=1"}[e]
 		r, c := request(t, e, text), credential(t, `"`+strings.Repeat("ü", 132), strings.Repeat(`"`, 265))
-		if n := testing.AllocsPerRun(100, func() { _, _ = signer.Credentials{}.Sign(r, c) }); n != 1 {
+		if n := testing.AllocsPerRun(100, func() { _, _ = signer.Credentials{}.Sign(t.Context(), r, c) }); n != 1 {
 			t.Errorf("%s: Sign makes %v allocations, want 1", e, n)
 		}
 	}
@@ -51,7 +51,7 @@ func TestSignMakesOneBuffer(t *testing.T) {
 func TestSignWithReleasedCredential(t *testing.T) {
 	c := credential(t, "2000", "the key")
 	c.Release()
-	s, err := signer.Credentials{}.Sign(request(t, nowpay.JSON, `{"a":1}`), c)
+	s, err := signer.Credentials{}.Sign(t.Context(), request(t, nowpay.JSON, `{"a":1}`), c)
 	if !errors.Is(err, secret.ErrUnavailable) || s.Body != nil {
 		t.Errorf("Sign = %q, %v, want %v", s.Body, err, secret.ErrUnavailable)
 	}
@@ -83,7 +83,7 @@ func FuzzSign(f *testing.F) {
 			t.Skip()
 		}
 		operation := &nowpay.Operation{Name: "bank/payout", Encoding: e}
-		signed, err := signer.Credentials{}.Sign(signer.Request{Operation: operation, Body: body}, c)
+		signed, err := signer.Credentials{}.Sign(t.Context(), signer.Request{Operation: operation, Body: body}, c)
 		if own := ownCredential(body); own || err != nil {
 			if !own || !errors.Is(err, signer.ErrCredentialInBody) || signed.Body != nil {
 				t.Fatalf("Sign of %q = %q, %v", text, signed.Body, err)

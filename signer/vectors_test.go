@@ -35,7 +35,7 @@ func TestVectors(t *testing.T) {
 				Operation: &nowpay.Operation{Name: "test/vector", Encoding: v.operation},
 				Body:      parse(t, v.body, v.input),
 			}
-			got, err := signer.Credentials{}.Sign(request, credential(t, v.username, v.key))
+			got, err := signer.Credentials{}.Sign(t.Context(), request, credential(t, v.username, v.key))
 			if v.expect != "signed" {
 				checkRefusal(t, got, err, v)
 				return

@@ -34,6 +34,12 @@ func newKeeper(staleFor time.Duration, opts Options, attrs ...any) *keeper {
 // Acquire implements secret.Source. It only looks into memory.
 func (k *keeper) Acquire() (*secret.Credential, error) { return k.store.Acquire() }
 
+// Known implements secret.Source.
+func (k *keeper) Known() []*secret.Credential { return k.store.Known() }
+
+// Refresh implements secret.Source.
+func (k *keeper) Refresh(context.Context) error { return nil }
+
 // Status implements secret.Source.
 func (k *keeper) Status() secret.Status { return k.store.Status() }
 
