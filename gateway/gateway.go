@@ -19,11 +19,12 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
-// Account is one account at the provider: where its credential comes from and
-// how requests are signed with it.
+// Account is one account at the provider: where its credential comes from, how
+// requests are signed with it, and how answers prove that they are genuine.
 type Account struct {
 	Secret secret.Source
 	Sign   signer.Scheme
+	Verify signer.Verifier // nil: answers carry no proof
 }
 
 // Config is what a [Gateway] needs. Every field must be set, but for Callbacks and
@@ -58,13 +59,14 @@ type Gateway struct {
 	asking   *asking
 	strays   *rate.Limiter // of callbacks of which nothing is known
 	refusals *rate.Limiter // of log lines of those that are refused
+	alarms   *rate.Limiter // of log lines that call for a person because of refusals
 	inbox    *post
 	outbox   *post
 }
 
 // New makes a gateway.
 func New(cfg Config) *Gateway {
-	g := &Gateway{Config: cfg, asking: newAsking(cfg), strays: rate.NewLimiter(strayRate, strayBurst), refusals: rate.NewLimiter(refusalRate, refusalBurst)}
+	g := &Gateway{Config: cfg, asking: newAsking(cfg), strays: rate.NewLimiter(strayRate, strayBurst), refusals: rate.NewLimiter(refusalRate, refusalBurst), alarms: rate.NewLimiter(rate.Every(time.Minute), 1)}
 	g.inbox = g.newPost(journal.Inbox, g.inboxLanes, g.workOff)
 	g.outbox = g.newPost(journal.Outbox, g.outboxLanes, g.deliver)
 	return g
@@ -151,22 +153,38 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 	return g.carry(ctx, x)
 }
 
-// carry sends a request that is admitted, and checks the answer.
+// carry sends a request that is admitted, and checks the answer. What was refused,
+// moves no money and costs nothing is sent once more if there is another credential
+// by now: the refusal looks like that of a key which was replaced.
 func (g *Gateway) carry(ctx context.Context, x *exchange) (Answer, *Problem) {
+	answer, problem := g.attempt(ctx, x)
+	if x.record.Outcome == nowpay.Refused && !x.operation.MovesMoney && !x.operation.MayCost && g.replaced(ctx, x) {
+		answer, problem = g.attempt(ctx, x)
+	}
+	return answer, problem
+}
+
+// attempt signs and sends a request, and checks the answer.
+func (g *Gateway) attempt(ctx context.Context, x *exchange) (Answer, *Problem) {
 	signed, credential, problem := g.sign(ctx, x)
 	if problem != nil {
 		return Answer{}, problem
 	}
 	defer credential.Release()
 	// From here on a merchant that hangs up changes nothing.
-	response, problem := g.send(context.WithoutCancel(ctx), x, signed)
+	ctx = context.WithoutCancel(ctx)
+	response, problem := g.send(ctx, x, signed)
 	if problem != nil {
 		return Answer{}, problem
 	}
 	if response == nil {
 		return g.unanswered(x)
 	}
-	return g.check(x, response, credential.Key())
+	answer, err := g.prove(ctx, x, signed, response, credential)
+	if err != nil {
+		return g.unproven(x, err)
+	}
+	return g.check(x, answer, credential.Key())
 }
 
 // close records the exchange and completes the answer.

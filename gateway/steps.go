@@ -311,14 +311,13 @@ func (g *Gateway) unanswered(x *exchange) (Answer, *Problem) {
 }
 
 // check holds the answer against the request, and passes on what is genuine.
-func (g *Gateway) check(x *exchange, response *egress.Response, key secret.Value) (Answer, *Problem) {
-	verdict := integrity.Check(x.sent, integrity.Answer{Status: response.Status, Header: response.Header, Body: response.Body}, key)
+func (g *Gateway) check(x *exchange, response integrity.Answer, key secret.Value) (Answer, *Problem) {
+	verdict := integrity.Check(x.sent, response, key)
 	x.record.Outcome, x.record.Findings = verdict.Outcome, verdict.Findings
-	x.record.ProviderID = verdict.ProviderID
+	x.record.ProviderID, x.record.Integrity = verdict.ProviderID, verified
 	if verdict.Leak {
 		clear(response.Body) // the verdict's body is a scrubbed copy
 	}
-	x.record.Integrity = verified
 	if len(verdict.Findings) > 0 {
 		x.record.Integrity = unverified
 	}

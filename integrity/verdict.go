@@ -59,6 +59,9 @@ type Verdict struct {
 type Finding string
 
 const (
+	// Unproven means that the answer has no proof that it is the provider's and
+	// this request's, where one is asked for. Nothing else of it was looked at.
+	Unproven Finding = "unproven"
 	// WrongStatus is not 200.
 	WrongStatus Finding = "status"
 	// WrongContentType is missing, there twice, or not JSON in UTF-8.

@@ -30,8 +30,8 @@ type Source interface {
 	Known() []*Credential
 	// Refresh reads the credential anew, for whoever has reason to think that there
 	// is another one. Many who ask at the same time, or shortly after each other,
-	// share one reading. An error says that nobody could be asked in time; whether
-	// there is another credential then, Acquire tells.
+	// share one reading. A ctx that is over asks for it and does not wait. An error
+	// says that the reading did not end in time; what it found, Acquire tells.
 	Refresh(ctx context.Context) error
 	// Status tells how things stand, for health checks and metrics.
 	Status() Status
