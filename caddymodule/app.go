@@ -38,6 +38,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.rt = newRuntime(ctx.Slogger())
+	a.rt.sharedKeys = settings.sharedKeys
 	if a.rt.egress, err = egress.New(settings.egress); err != nil {
 		return fmt.Errorf("setting up the way out: %w", err)
 	}
@@ -62,6 +63,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Journal:    a.rt.journal.Journal,
 		Limits:     gateway.NewLimits(settings.policy.Merchants(), servingLimits(), time.Now),
 		Reconcile:  settings.reconcile,
+		Signatures: settings.signatures,
 		Callbacks:  settings.callbacks,
 		Notify:     notifiers(a.rt.senders),
 		MaxBody:    settings.maxBody,
@@ -83,6 +85,11 @@ func (a *App) Provision(ctx caddy.Context) error {
 // a reason that does not pass stops the start.
 func (a *App) Start() error {
 	ctx := context.Background() //nolint:forbidigo // caddy.App.Start has none to give
+	for _, key := range a.rt.sharedKeys {
+		if err := key.load(); err != nil {
+			return err
+		}
+	}
 	if err := a.rt.journal.start(ctx, a.rt.logger); err != nil {
 		return err
 	}

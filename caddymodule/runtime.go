@@ -66,6 +66,7 @@ type runtime struct {
 	keys       []string                  // of the pool of sources, acquired and not yet given back
 	senders    map[string]*notify.Sender // of notifications, by merchant
 	signing    map[string]*pooledSource  // of the secrets of notifications that are in the pool, by merchant
+	sharedKeys []*sharedKeyFile          // of merchants who sign
 	journal    *pooledJournal
 	journalKey string // of the pool of journals, acquired and not yet given back
 	logger     *slog.Logger

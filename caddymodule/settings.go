@@ -34,6 +34,9 @@ type settings struct {
 	reconcile gateway.Reconcile
 	callbacks *gateway.Callbacks // nil: none are taken
 	maxBody   int
+
+	signatures *signer.Requests // nil: no merchant signs
+	sharedKeys []*sharedKeyFile // of merchants, to be loaded at the start
 }
 
 type accountSettings struct {
@@ -81,8 +84,27 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	if s.callbacks, err = a.Callbacks.settings(shapes); err != nil {
 		return nil, fmt.Errorf("callbacks: %w", err)
 	}
+	if err := s.checkSigned(); err != nil {
+		return nil, err
+	}
+	if s.signatures, s.sharedKeys, err = a.signatures(); err != nil {
+		return nil, err
+	}
 	s.policy, err = a.policy(s.catalogue)
 	return s, err
+}
+
+// checkSigned refuses to ask for signed callbacks where nothing can verify them.
+func (s *settings) checkSigned() error {
+	if s.callbacks == nil || !s.callbacks.Signed {
+		return nil
+	}
+	for _, account := range s.accounts {
+		if _, ok := account.verify.(signer.RequestVerifier); ok {
+			return nil
+		}
+	}
+	return errors.New("callbacks: signed: no account has keys for it: write `verify httpsig { … }` in an account")
 }
 
 // accounts loads the guest modules of each account.

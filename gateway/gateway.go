@@ -16,6 +16,7 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
@@ -27,8 +28,8 @@ type Account struct {
 	Verify signer.Verifier // nil: answers carry no proof
 }
 
-// Config is what a [Gateway] needs. Every field must be set, but for Callbacks and
-// Notify.
+// Config is what a [Gateway] needs. Every field must be set, but for Signatures,
+// Callbacks and Notify.
 type Config struct {
 	Catalogue *nowpay.Catalogue
 	Policy    *whitelist.Policy
@@ -36,6 +37,8 @@ type Config struct {
 	Egress    *egress.Client
 	Journal   *journal.Journal
 	Limits    *Limits
+	// Signatures verifies what merchants sign. Nil: none does.
+	Signatures *signer.Requests
 	Reconcile Reconcile
 	Callbacks *Callbacks          // nil: none are taken
 	Notify    map[string]Notifier // by merchant; those without are not told
@@ -77,6 +80,8 @@ type Request struct {
 	Caller whitelist.Caller
 	Method string
 	Target string // the request target, byte for byte
+	Scheme string // http or https, and the Host header: where a signature says it was sent to
+	Host   string
 	Early  bool   // came before the TLS handshake was complete: neither the source nor that it comes once is certain
 	Header http.Header
 	Body   io.Reader
@@ -93,6 +98,7 @@ type Answer struct {
 type exchange struct {
 	record    Record
 	merchant  *whitelist.Merchant // nil in a status call of the gateway's own
+	signature *httpsig.Verified   // of the merchant's; nil: none
 	account   string
 	operation *nowpay.Operation
 	body      *nowpay.Body   // as it is sent, but for the credential
@@ -117,9 +123,9 @@ func (g *Gateway) Exchange(ctx context.Context, r Request) Answer {
 // Explain decides a request as Exchange would, and says what it found. Without
 // a body the decision is that before the body is read. No credential is taken,
 // nothing is sent, logged or counted.
-func (g *Gateway) Explain(r Request) (Record, *Problem) {
+func (g *Gateway) Explain(ctx context.Context, r Request) (Record, *Problem) {
 	x := g.begin(r)
-	problem := g.identify(x, r)
+	problem := g.identify(ctx, x, r)
 	if problem == nil && r.Body != nil {
 		problem = g.admit(x, r)
 	}
@@ -138,13 +144,16 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 			answer, problem = g.recovered(ctx, x, p)
 		}
 	}()
-	if problem := g.identify(x, r); problem != nil {
+	if problem := g.identify(ctx, x, r); problem != nil {
 		return Answer{}, problem
 	}
 	if problem := g.throttle(x.merchant); problem != nil {
 		return Answer{}, problem
 	}
 	if problem := g.admit(x, r); problem != nil {
+		return Answer{}, problem
+	}
+	if problem := g.useNonce(ctx, x, x.merchant); problem != nil {
 		return Answer{}, problem
 	}
 	if x.operation.MovesMoney {

@@ -2,7 +2,10 @@ package gateway
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
@@ -54,6 +57,35 @@ func candidates(source secret.Source, used *secret.Credential) (known []*secret.
 			c.Release()
 		}
 	}
+}
+
+// errNoRequestVerifier means that no account says how callbacks would be signed.
+var errNoRequestVerifier = errors.New("no account verifies the signatures of callbacks")
+
+// provenCallback checks that a callback is signed as the answers to one of the
+// accounts are.
+func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []byte) error {
+	message := signer.IncomingRequest(r.Method, r.Scheme, r.Host, r.Target, r.Header)
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	refused := errNoRequestVerifier
+	for _, name := range slices.Sorted(maps.Keys(g.Accounts)) {
+		account := g.Accounts[name]
+		verifier, ok := account.Verify.(signer.RequestVerifier)
+		if !ok {
+			continue
+		}
+		known := account.Secret.Known()
+		err := verifier.VerifyRequest(ctx, message, body, known)
+		for _, c := range known {
+			c.Release()
+		}
+		if err == nil {
+			return nil
+		}
+		refused = fmt.Errorf("checking the signature with account %s: %w", name, err)
+	}
+	return refused
 }
 
 // unproven is for an answer without its proof: it may be anybody's.

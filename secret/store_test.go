@@ -64,6 +64,11 @@ func TestNewCredential(t *testing.T) {
 		{"NUL", "u", "secret\x00k", "invalid credential: the key holds a control character"},
 		{"tab", "u", "secret\tk", "invalid credential: the key holds a control character"},
 		{"DEL", "u", "secret\x7fk", "invalid credential: the key holds a control character"},
+		{"PEM", "u", pem(100), ""},
+		{"longest PEM", "u", pem(16<<10 - len(pem(0))), ""},
+		{"PEM too long", "u", pem(16<<10 - len(pem(0)) + 1), "invalid credential: the key is longer than 16384 bytes"},
+		{"NUL in PEM", "u", pem(1) + "\x00", "invalid credential: the key holds a control character"},
+		{"PEM in username", pem(1), "k", "invalid credential: the username holds a control character"},
 		{"not UTF-8", "u", "secret\xffk", "invalid credential: the key is not UTF-8"},
 	}
 	for _, tt := range tests {
@@ -90,6 +95,23 @@ func TestNewCredential(t *testing.T) {
 				t.Error("not overwritten with the last release")
 			}
 		})
+	}
+}
+
+// pem is a text that begins and ends like a private key, with so much in it.
+func pem(length int) string {
+	return "-----BEGIN PRIVATE KEY-----\r\n" + strings.Repeat("k", length) + "\n-----END PRIVATE KEY-----\n"
+}
+
+// TestOnce: what is made of a key is made once, whoever asks first.
+func TestOnce(t *testing.T) {
+	c := newCredential(t, "u", "the key", 1)
+	made := 0
+	for range 3 {
+		got, err := c.Once(func(key []byte) (any, error) { made++; return len(key), nil })
+		if got != 7 || err != nil || made != 1 {
+			t.Errorf("Once() = %v, %v, made %d times", got, err, made)
+		}
 	}
 }
 
