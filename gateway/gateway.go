@@ -19,11 +19,12 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
-// Account is one account at the provider: where its credential comes from and
-// how requests are signed with it.
+// Account is one account at the provider: where its credential comes from, how
+// requests are signed with it, and how answers prove where they come from.
 type Account struct {
 	Secret secret.Source
 	Sign   signer.Scheme
+	Verify signer.Verifier // nil: answers carry no proof
 }
 
 // Config is what a [Gateway] needs. Every field must be set, but for Callbacks and
