@@ -47,7 +47,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if a.rt.accounts[name], err = a.rt.acquire(account.secret); err != nil {
 			return fmt.Errorf("opening the secret of account %s: %w", name, err)
 		}
-		accounts[name] = gateway.Account{Secret: a.rt.accounts[name], Sign: account.sign}
+		accounts[name] = gateway.Account{Secret: a.rt.accounts[name], Sign: account.sign, Verify: account.verify}
 	}
 	if err := a.rt.acquireJournal(settings.journal); err != nil {
 		return err

@@ -59,7 +59,8 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //	nowpay {
 //		account <name> {
 //			secret <source> ...
-//			sign   <scheme>
+//			sign   <scheme> ...
+//			verify <scheme> ...
 //		}
 //		upstream <url> {
 //			local_address <ip>...
@@ -183,6 +184,7 @@ func (a *Account) words() words {
 	return words{
 		"secret": guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
 		"sign":   guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
+		"verify": guestModule(&a.VerifyRaw, "nowpay.verifiers", "scheme"),
 	}
 }
 

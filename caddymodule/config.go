@@ -67,6 +67,12 @@ type Account struct {
 	// How requests are signed. Default: `credentials`, which puts the username
 	// and the key into the body, as Nowpay documents it.
 	SignRaw json.RawMessage `json:"sign,omitempty" caddy:"namespace=nowpay.signers inline_key=scheme"`
+
+	// How answers prove that they are Nowpay's. An answer without the proof has
+	// the outcome `unknown`, or is refused with `bad-gateway` if the operation
+	// moves no money. Default: answers carry no proof, and are believed because
+	// of the TLS connection that they come on.
+	VerifyRaw json.RawMessage `json:"verify,omitempty" caddy:"namespace=nowpay.verifiers inline_key=scheme"`
 }
 
 // Upstream is the provider and the way to it. Nothing in it can be overridden

@@ -42,6 +42,7 @@ type settings struct {
 type accountSettings struct {
 	secret SecretProvider
 	sign   signer.Scheme
+	verify signer.Verifier // nil: answers carry no proof
 }
 
 const (
@@ -129,25 +130,35 @@ func (a *Account) settings(ctx caddy.Context) (s accountSettings, err error) {
 	if a == nil || a.SecretRaw == nil {
 		return s, fmt.Errorf("no secret: write `secret <source> …`; there is: %s", guestNames("nowpay.secrets"))
 	}
-	module, err := ctx.LoadModule(a, "SecretRaw")
-	if err != nil {
+	if s.secret, err = guest[SecretProvider](ctx, a, "SecretRaw"); err != nil {
 		return s, fmt.Errorf("secret: %w", err)
 	}
-	var ok bool
-	if s.secret, ok = module.(SecretProvider); !ok {
-		return s, fmt.Errorf("secret: %T is no source of credentials", module)
+	s.sign = new(CredentialsSigner)
+	if a.SignRaw != nil {
+		if s.sign, err = guest[signer.Scheme](ctx, a, "SignRaw"); err != nil {
+			return s, fmt.Errorf("sign: %w", err)
+		}
 	}
-	if a.SignRaw == nil {
-		s.sign = new(CredentialsSigner)
-		return s, nil
-	}
-	if module, err = ctx.LoadModule(a, "SignRaw"); err != nil {
-		return s, fmt.Errorf("sign: %w", err)
-	}
-	if s.sign, ok = module.(signer.Scheme); !ok {
-		return s, fmt.Errorf("sign: %T is no signing scheme", module)
+	if a.VerifyRaw != nil {
+		if s.verify, err = guest[signer.Verifier](ctx, a, "VerifyRaw"); err != nil {
+			return s, fmt.Errorf("verify: %w", err)
+		}
 	}
 	return s, nil
+}
+
+// guest loads a guest module, which must be what its namespace is for.
+func guest[T any](ctx caddy.Context, host any, field string) (T, error) {
+	var none T
+	module, err := ctx.LoadModule(host, field)
+	if err != nil {
+		return none, err //nolint:wrapcheck // it names the module already
+	}
+	loaded, ok := module.(T)
+	if !ok {
+		return none, fmt.Errorf("%T does not do what this needs", module)
+	}
+	return loaded, nil
 }
 
 func (u *Upstream) settings() (egress.Config, error) {

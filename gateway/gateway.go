@@ -39,10 +39,10 @@ type Config struct {
 	Limits    *Limits
 	// Signatures verifies what merchants sign. Nil: none does.
 	Signatures *signer.Requests
-	Reconcile Reconcile
-	Callbacks *Callbacks          // nil: none are taken
-	Notify    map[string]Notifier // by merchant; those without are not told
-	MaxBody   int                 // bytes of a merchant's body
+	Reconcile  Reconcile
+	Callbacks  *Callbacks          // nil: none are taken
+	Notify     map[string]Notifier // by merchant; those without are not told
+	MaxBody    int                 // bytes of a merchant's body
 
 	Logger   *slog.Logger     // gets one decision record for each exchange
 	Record   func(*Record)    // gets the same record, for metrics; must not block
@@ -82,7 +82,7 @@ type Request struct {
 	Target string // the request target, byte for byte
 	Scheme string // http or https, and the Host header: where a signature says it was sent to
 	Host   string
-	Early  bool   // came before the TLS handshake was complete: neither the source nor that it comes once is certain
+	Early  bool // came before the TLS handshake was complete: neither the source nor that it comes once is certain
 	Header http.Header
 	Body   io.Reader
 }

@@ -67,8 +67,8 @@ func components(texts ...string) []httpsig.Component {
 // Sign implements [Scheme]. Its errors wrap those that [Credentials.Sign] gives, and
 // [ErrKey] if the key is not one for the algorithm.
 func (s *HTTPSig) Sign(ctx context.Context, r Request, c *secret.Credential) (Signed, error) {
-	if err := checkBody(r, c); err != nil {
-		return Signed{}, err
+	if err := check(r, c); err != nil {
+		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, err)
 	}
 	username := nowpay.Member{Name: "username", Value: c.Username().Reveal()}
 	signed := Signed{
@@ -92,19 +92,6 @@ func (s *HTTPSig) Sign(ctx context.Context, r Request, c *secret.Credential) (Si
 	}
 	signed.Header["Signature-Input"], signed.Header["Signature"] = []string{input}, []string{signature}
 	return signed, nil
-}
-
-// checkBody refuses what is not to be signed with a username of ours.
-func checkBody(r Request, c *secret.Credential) error {
-	switch {
-	case r.Body.Encoding() != r.Operation.Encoding:
-		return fmt.Errorf("signing %s: %w", r.Operation.Name, ErrEncoding)
-	case r.Body.Has("username") || r.Body.Has("key"):
-		return fmt.Errorf("signing %s: %w", r.Operation.Name, ErrCredentialInBody)
-	case len(c.Username().Reveal()) == 0:
-		return fmt.Errorf("signing %s: %w", r.Operation.Name, secret.ErrUnavailable)
-	}
-	return nil
 }
 
 func (s *HTTPSig) params(c *secret.Credential) httpsig.Params {

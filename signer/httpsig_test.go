@@ -285,7 +285,9 @@ func TestHTTPSigVerify(t *testing.T) {
 		}},
 		{"to another URI", httpsig.ErrWrong, func(w *answering) {
 			w.components = byURI
-			w.change = func(_ *signer.Answer, sent *httpsig.Message) { sent.Target = "/api/index.php?route=/api/common/balance" }
+			w.change = func(_ *signer.Answer, sent *httpsig.Message) {
+				sent.Target = "/api/index.php?route=/api/common/balance"
+			}
 		}},
 		{"too old", httpsig.ErrNotFresh, func(w *answering) { w.created = now.Add(-time.Minute - 31*time.Second) }},
 		{"from the future", httpsig.ErrNotFresh, func(w *answering) { w.created = now.Add(31 * time.Second) }},
