@@ -2,6 +2,7 @@ package signer_test
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/elliptic"
@@ -42,10 +43,10 @@ var pairs = sync.OnceValue(func() map[httpsig.Algorithm]pair {
 	ec, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	rs, _ := rsa.GenerateKey(rand.Reader, 2048)
 	made := map[httpsig.Algorithm]pair{httpsig.HMACSHA256: {private: "a shared key", public: httpsig.HMAC("a shared key")}}
-	for algorithm, key := range map[httpsig.Algorithm]interface{ Public() any }{
-		httpsig.Ed25519: public{ed.Public, ed}, httpsig.ECDSAP256SHA256: public{ec.Public, ec}, httpsig.RSAPSSSHA512: public{rs.Public, rs},
+	for algorithm, key := range map[httpsig.Algorithm]crypto.Signer{
+		httpsig.Ed25519: ed, httpsig.ECDSAP256SHA256: ec, httpsig.RSAPSSSHA512: rs,
 	} {
-		private, err := x509.MarshalPKCS8PrivateKey(key.(public).key)
+		private, err := x509.MarshalPKCS8PrivateKey(key)
 		if err != nil {
 			panic(err)
 		}
@@ -61,14 +62,6 @@ var pairs = sync.OnceValue(func() map[httpsig.Algorithm]pair {
 	}
 	return made
 })
-
-// public is a key that can show its public part.
-type public struct {
-	show func() (public any)
-	key  any
-}
-
-func (p public) Public() any { return p.show() }
 
 // asReceived is a signed request as the provider sees it.
 func asReceived(s signer.Signed) *httpsig.Message {
