@@ -26,7 +26,8 @@ var pemBegins = []byte("-----BEGIN ")
 // what is wrong with it, never its value.
 var ErrInvalid = errors.New("invalid credential")
 
-// Credential is one version of an account's username and key. It is counted by
+// Credential is one version of an account's username and key, or of the username
+// alone where somebody else holds the key. It is counted by
 // reference: whoever made or acquired it releases it exactly once, and the last
 // release overwrites it in memory.
 type Credential struct {
@@ -68,6 +69,18 @@ func NewCredential(username, key []byte, version int64) (*Credential, error) {
 	return c, nil
 }
 
+// NewKeyless is NewCredential for an account whose key is not here, since what
+// signs holds it. The credential's key is empty.
+func NewKeyless(username []byte, version int64) (*Credential, error) {
+	c := &Credential{username: New(username), version: version}
+	c.refs.Store(1)
+	if err := check(username); err != nil {
+		c.wipe()
+		return nil, fmt.Errorf("%w: the username %w", ErrInvalid, err)
+	}
+	return c, nil
+}
+
 // check says what is wrong with a username or key, in words that fit behind
 // its name.
 func check(text []byte, most int, controls string) error {
@@ -90,7 +103,7 @@ func check(text []byte, most int, controls string) error {
 // Username returns the username, valid until Release.
 func (c *Credential) Username() Value { return c.username }
 
-// Key returns the key, valid until Release.
+// Key returns the key, valid until Release. It is empty if there is none.
 func (c *Credential) Key() Value { return c.key }
 
 // IsPEM reports whether the key is in PEM: a private key, which must not be sent.

@@ -39,6 +39,9 @@ type Config struct {
 	// UsernameField and KeyField are the secret's fields; empty: "username" and
 	// "key".
 	UsernameField, KeyField string
+	// NoKey says that there is no key, because Vault signs (see [Transit]): the
+	// secret has a username only, and KeyField must be empty.
+	NoKey bool
 	// Refresh is how often the secret is read again, give or take a tenth.
 	// 0: 30 seconds.
 	Refresh time.Duration
@@ -77,7 +80,7 @@ func (c Config) withDefaults() Config {
 	if c.UsernameField == "" {
 		c.UsernameField = defaultUsernameField
 	}
-	if c.KeyField == "" {
+	if c.KeyField == "" && !c.NoKey {
 		c.KeyField = defaultKeyField
 	}
 	if c.Refresh == 0 {
@@ -105,6 +108,9 @@ func (c Config) validate() error {
 	}
 	if err := checkPath(c.Path); err != nil {
 		return fmt.Errorf("checking path: %w", err)
+	}
+	if c.NoKey && c.KeyField != "" {
+		return errors.New("checking fields: there is a field for the key, and there is to be no key")
 	}
 	if c.UsernameField == c.KeyField {
 		return fmt.Errorf("checking fields: username and key are both %q", c.KeyField)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -32,9 +33,22 @@ type Source struct {
 	client *api.Client
 	guard  *guard // of client
 
+	// For Transit: the token of the newest login, nil before the first one and after
+	// the end; and tokens that Vault denied something else than the secret.
+	token  atomic.Pointer[string]
+	denied chan denial
+
 	// Of the goroutine (and before it, of Start).
-	session  *session // nil: not logged in
-	failures int      // fetches failed in a row
+	session  *session  // nil: not logged in
+	failures int       // fetches failed in a row
+	asked    time.Time // when the last fetch began
+}
+
+// denial is a token that was denied something. Done is closed once the source has
+// looked into it.
+type denial struct {
+	token string
+	done  chan struct{}
 }
 
 // New returns a source that has not started. It checks the configuration and
@@ -52,6 +66,7 @@ func New(cfg Config, opts Options) (*Source, error) {
 		keeper: newKeeper(cfg.StaleFor, opts, "source", "vault", "path", cfg.Path, "auth", cfg.Auth.String()),
 		cfg:    cfg, now: opts.Now, rand: opts.Rand,
 		client: client, guard: guard,
+		denied: make(chan denial),
 	}, nil
 }
 
@@ -76,6 +91,7 @@ func (s *Source) first(ctx context.Context) error {
 // run is the goroutine that alone talks to Vault, but for the renewals that it
 // watches over.
 func (s *Source) run(ctx context.Context) {
+	defer s.token.Store(nil)
 	defer s.logout()
 	timer := time.NewTimer(s.delay())
 	defer timer.Stop()
@@ -87,6 +103,11 @@ func (s *Source) run(ctx context.Context) {
 			age := s.now().Sub(s.session.since)
 			s.logout()
 			timer.Reset(min(max(minSession-age, 0), minSession))
+		case d := <-s.denied:
+			if s.reconsider(ctx, d.token) {
+				timer.Reset(s.delay())
+			}
+			close(d.done)
 		case <-timer.C:
 			_ = s.refresh(ctx) // reported as a change, if it is one
 			if ctx.Err() != nil {
@@ -95,6 +116,41 @@ func (s *Source) run(ctx context.Context) {
 			s.report(ctx)
 			timer.Reset(s.delay())
 		}
+	}
+}
+
+// reconsider fetches at once if the token that was denied something may be of no
+// use any more: a fetch finds out whether it was revoked. One that is good for the
+// secret may still be older than its policies, and is replaced if it is not quite
+// new. However often it is called, it asks Vault no more than fetches that fail do.
+func (s *Source) reconsider(ctx context.Context, token string) bool {
+	if s.session == nil || s.session.kv.token != token {
+		return false // given up already
+	}
+	now := s.now()
+	switch {
+	case now.Sub(s.session.since) >= maxBackoff:
+		s.logout()
+	case now.Sub(s.asked) < minBackoff:
+		return false
+	}
+	_ = s.refresh(ctx) // reported as a change, if it is one
+	s.report(ctx)
+	return true
+}
+
+// deny tells the source that Vault denied the token something, and returns when
+// there is a new token if there is to be one.
+func (s *Source) deny(ctx context.Context, token string) {
+	d := denial{token, make(chan struct{})}
+	select {
+	case s.denied <- d:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-d.done:
+	case <-ctx.Done():
 	}
 }
 
@@ -116,6 +172,7 @@ func (s *Source) delay() time.Duration {
 func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	s.asked = s.now()
 	c, err := s.fetch(ctx)
 	if err != nil {
 		s.failures++
@@ -178,7 +235,7 @@ func (s *Source) login(ctx context.Context) error {
 			client: s.client,
 			token:  token,
 			path:   s.cfg.Path,
-			fields: fields{username: s.cfg.UsernameField, key: s.cfg.KeyField},
+			fields: fields{username: s.cfg.UsernameField, key: s.cfg.KeyField, keyless: s.cfg.NoKey},
 		},
 		since: s.now(),
 	}
@@ -188,6 +245,7 @@ func (s *Source) login(ctx context.Context) error {
 		}
 	}
 	s.session = next
+	s.token.Store(&token)
 	return nil
 }
 
@@ -214,7 +272,8 @@ func (s *Source) watch(ctx context.Context, next *session, login *api.Secret) er
 	return nil
 }
 
-// logout forgets the token. Vault lets it expire.
+// logout forgets the token. Vault lets it expire: Transit uses it until the next
+// login.
 func (s *Source) logout() {
 	if s.session == nil {
 		return
