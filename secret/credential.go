@@ -74,7 +74,7 @@ func NewCredential(username, key []byte, version int64) (*Credential, error) {
 func NewKeyless(username []byte, version int64) (*Credential, error) {
 	c := &Credential{username: New(username), version: version}
 	c.refs.Store(1)
-	if err := check(username); err != nil {
+	if err := check(username, maxBytes, ""); err != nil {
 		c.wipe()
 		return nil, fmt.Errorf("%w: the username %w", ErrInvalid, err)
 	}

@@ -173,6 +173,7 @@ func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	s.asked = s.now()
+	doubt := s.look(ctx)
 	c, err := s.fetch(ctx)
 	if err != nil {
 		s.failures++
@@ -180,7 +181,31 @@ func (s *Source) refresh(ctx context.Context) error {
 		s.failures = 0
 	}
 	s.settle(c, err)
+	if err == nil && doubt != nil {
+		s.store.Fail(doubt) // the credential is good, but the next login may not be
+	}
 	return err
+}
+
+// look has a login method that must look at its file between logins do so. What
+// it finds there is used at once: the old secret ID may end with the new one.
+func (s *Source) look(ctx context.Context) error {
+	method, ok := s.cfg.Auth.(looker)
+	if !ok || s.session == nil { // a login looks by itself
+		return nil
+	}
+	renewed, err := method.look(ctx, s.door())
+	if err != nil {
+		return &StepError{Step: StepLogin, Subject: s.cfg.Auth.String(), Err: err}
+	}
+	if renewed {
+		s.logout()
+	}
+	return nil
+}
+
+func (s *Source) door() door {
+	return door{client: s.client, mount: s.cfg.AuthMount, namespace: s.cfg.Namespace}
 }
 
 // fetch reads the credential, logged in anew if need be. A token that is not
@@ -195,6 +220,9 @@ func (s *Source) fetch(ctx context.Context) (*secret.Credential, error) {
 			}
 		}
 		c, err := s.session.kv.read(ctx)
+		if errors.Is(err, errBehind) {
+			s.guard.index.Store(nil) // perhaps no server ever gets there
+		}
 		if !errors.Is(err, errDenied) {
 			return c, err
 		}
@@ -224,7 +252,8 @@ func (s *session) over() <-chan struct{} {
 
 func (s *Source) login(ctx context.Context) error {
 	s.client.ClearToken() // one of the environment or of the last session is no part of a login
-	login, err := s.cfg.Auth.login(ctx, s.client)
+	s.guard.index.Store(nil)
+	login, err := s.cfg.Auth.login(ctx, s.door())
 	if err != nil {
 		return err
 	}
