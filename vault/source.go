@@ -20,6 +20,8 @@ const (
 	// minSession is the least time between logins that tokens of a very short
 	// life can cause.
 	minSession = time.Second
+	// minPause is the least time between a fetch and one that somebody asks for.
+	minPause = time.Second
 )
 
 // Source keeps a credential from Vault current. Its methods are safe for
@@ -33,8 +35,9 @@ type Source struct {
 	guard  *guard // of client
 
 	// Of the goroutine (and before it, of Start).
-	session  *session // nil: not logged in
-	failures int      // fetches failed in a row
+	session  *session  // nil: not logged in
+	failures int       // fetches failed in a row
+	fetched  time.Time // when the last fetch ended
 }
 
 // New returns a source that has not started. It checks the configuration and
@@ -87,8 +90,10 @@ func (s *Source) run(ctx context.Context) {
 			age := s.now().Sub(s.session.since)
 			s.logout()
 			timer.Reset(min(max(minSession-age, 0), minSession))
+		case <-s.wake:
+			timer.Reset(s.pause())
 		case <-timer.C:
-			_ = s.refresh(ctx) // reported as a change, if it is one
+			s.answer(func() error { return s.refresh(ctx) })
 			if ctx.Err() != nil {
 				return
 			}
@@ -112,11 +117,18 @@ func (s *Source) delay() time.Duration {
 	return min(refresh, backoff/2+time.Duration(float64(backoff/2)*s.rand()))
 }
 
+// pause is the time to a fetch that somebody asks for. However many ask, and
+// however often, Vault is not asked more often.
+func (s *Source) pause() time.Duration {
+	return min(max(minPause-s.now().Sub(s.fetched), 0), minPause)
+}
+
 // refresh fetches the credential and stores what came of it.
 func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
 	c, err := s.fetch(ctx)
+	s.fetched = s.now()
 	if err != nil {
 		s.failures++
 	} else {
