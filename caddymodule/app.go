@@ -46,6 +46,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if a.rt.accounts[name], err = a.rt.acquire(account.secret); err != nil {
 			return fmt.Errorf("opening the secret of account %s: %w", name, err)
 		}
+		a.rt.origins[name] = newOrigin(account)
 		accounts[name] = gateway.Account{Secret: a.rt.accounts[name], Sign: account.sign}
 	}
 	if err := a.rt.acquireJournal(settings.journal); err != nil {
@@ -90,6 +91,7 @@ func (a *App) Start() error {
 	if err := a.rt.egress.Ready(); err != nil {
 		a.rt.logger.Error("the egress address is missing; refusing merchants until it is there", "error", err)
 	}
+	a.rt.keepPrevious()
 	var starting sync.WaitGroup // together, so that all take no longer than one may
 	for name, source := range a.rt.accounts {
 		starting.Go(func() {

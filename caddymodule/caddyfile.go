@@ -58,8 +58,9 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //
 //	nowpay {
 //		account <name> {
-//			secret <source> ...
-//			sign   <scheme>
+//			secret  <source> ...
+//			sign    <scheme>
+//			overlap <duration>
 //		}
 //		upstream <url> {
 //			local_address <ip>...
@@ -174,8 +175,9 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (a *Account) words() words {
 	return words{
-		"secret": guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
-		"sign":   guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
+		"secret":  guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
+		"sign":    guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
+		"overlap": oneDuration(&a.Overlap),
 	}
 }
 

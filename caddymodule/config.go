@@ -64,6 +64,12 @@ type Account struct {
 	// How requests are signed. Default: `credentials`, which puts the username
 	// and the key into the body, as Nowpay documents it.
 	SignRaw json.RawMessage `json:"sign,omitempty" caddy:"namespace=nowpay.signers inline_key=scheme"`
+
+	// For how long after a rotation the credential before is still good for checking
+	// what Nowpay has signed: answers and callbacks that were under way. Nothing is
+	// sent with it any more. Default: not at all; it is then wiped with the last
+	// request that uses it.
+	Overlap caddy.Duration `json:"overlap,omitempty"`
 }
 
 // Upstream is the provider and the way to it. Nothing in it can be overridden

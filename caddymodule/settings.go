@@ -37,8 +37,9 @@ type settings struct {
 }
 
 type accountSettings struct {
-	secret SecretProvider
-	sign   signer.Scheme
+	secret  SecretProvider
+	sign    signer.Scheme
+	overlap time.Duration
 }
 
 const (
@@ -114,6 +115,9 @@ func (a *Account) settings(ctx caddy.Context) (s accountSettings, err error) {
 	var ok bool
 	if s.secret, ok = module.(SecretProvider); !ok {
 		return s, fmt.Errorf("secret: %T is no source of credentials", module)
+	}
+	if s.overlap = time.Duration(a.Overlap); s.overlap < 0 {
+		return s, errors.New("overlap: must not be negative")
 	}
 	if a.SignRaw == nil {
 		s.sign = new(CredentialsSigner)
