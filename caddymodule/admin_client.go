@@ -180,6 +180,18 @@ func (d *adminDesk) sendTest(ctx context.Context, merchant string) (delivery, er
 	return told, err
 }
 
+func (d *adminDesk) credentials(ctx context.Context) ([]credentialState, error) {
+	var all []credentialState
+	err := d.ask(ctx, http.MethodGet, "/nowpay/credentials", nil, &all)
+	return all, err
+}
+
+func (d *adminDesk) refreshCredentials(ctx context.Context, accounts []string) ([]refreshed, error) {
+	var all []refreshed
+	err := d.ask(ctx, http.MethodPost, "/nowpay/credentials/refresh", refreshOf{accounts}, &all)
+	return all, err
+}
+
 func messagePath(id, action string) string {
 	return "/nowpay/messages/" + url.PathEscape(id) + action
 }

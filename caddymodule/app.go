@@ -47,6 +47,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		if a.rt.accounts[name], err = a.rt.acquire(account.secret); err != nil {
 			return fmt.Errorf("opening the secret of account %s: %w", name, err)
 		}
+		a.rt.origins[name] = newOrigin(account)
 		accounts[name] = gateway.Account{Secret: a.rt.accounts[name], Sign: account.sign, Verify: account.verify}
 	}
 	if err := a.rt.acquireJournal(settings.journal); err != nil {
@@ -97,6 +98,7 @@ func (a *App) Start() error {
 	if err := a.rt.egress.Ready(); err != nil {
 		a.rt.logger.Error("the egress address is missing; refusing merchants until it is there", "error", err)
 	}
+	a.rt.keepPrevious()
 	var starting sync.WaitGroup // together, so that all take no longer than one may
 	for name, source := range a.rt.accounts {
 		starting.Go(func() {

@@ -58,9 +58,10 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //
 //	nowpay {
 //		account <name> {
-//			secret <source> ...
-//			sign   <scheme> ...
-//			verify <scheme> ...
+//			secret  <source> ...
+//			sign    <scheme> ...
+//			verify  <scheme> ...
+//			overlap <duration>
 //		}
 //		upstream <url> {
 //			local_address <ip>...
@@ -182,9 +183,10 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 
 func (a *Account) words() words {
 	return words{
-		"secret": guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
-		"sign":   guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
-		"verify": guestModule(&a.VerifyRaw, "nowpay.verifiers", "scheme"),
+		"secret":  guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
+		"sign":    guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
+		"verify":  guestModule(&a.VerifyRaw, "nowpay.verifiers", "scheme"),
+		"overlap": oneDuration(&a.Overlap),
 	}
 }
 

@@ -73,6 +73,12 @@ type Account struct {
 	// moves no money. Default: answers carry no proof, and are believed because
 	// of the TLS connection that they come on.
 	VerifyRaw json.RawMessage `json:"verify,omitempty" caddy:"namespace=nowpay.verifiers inline_key=scheme"`
+
+	// For how long after a rotation the credential before is still good for checking
+	// what Nowpay has signed: answers and callbacks that were under way. Nothing is
+	// sent with it any more. Default: not at all; it is then wiped with the last
+	// request that uses it.
+	Overlap caddy.Duration `json:"overlap,omitempty"`
 }
 
 // Upstream is the provider and the way to it. Nothing in it can be overridden

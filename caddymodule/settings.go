@@ -40,9 +40,10 @@ type settings struct {
 }
 
 type accountSettings struct {
-	secret SecretProvider
-	sign   signer.Scheme
-	verify signer.Verifier // nil: answers carry no proof
+	secret  SecretProvider
+	sign    signer.Scheme
+	verify  signer.Verifier // nil: answers carry no proof
+	overlap time.Duration
 }
 
 const (
@@ -143,6 +144,9 @@ func (a *Account) settings(ctx caddy.Context) (s accountSettings, err error) {
 		if s.verify, err = guest[signer.Verifier](ctx, a, "VerifyRaw"); err != nil {
 			return s, fmt.Errorf("verify: %w", err)
 		}
+	}
+	if s.overlap = time.Duration(a.Overlap); s.overlap < 0 {
+		return s, errors.New("overlap: must not be negative")
 	}
 	return s, nil
 }

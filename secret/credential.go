@@ -120,6 +120,17 @@ func (c *Credential) Once(make func(key []byte) (any, error)) (any, error) {
 	return c.made.value, c.made.err
 }
 
+// acquire adds a reference, unless the last one has been released: then the
+// credential is wiped, or about to be, and stays so.
+func (c *Credential) acquire() bool {
+	for refs := c.refs.Load(); refs > 0; refs = c.refs.Load() {
+		if c.refs.CompareAndSwap(refs, refs+1) {
+			return true
+		}
+	}
+	return false
+}
+
 // Release ends the use of the credential. It panics if there is nothing left
 // to release: another exchange could be sending zeros by then.
 func (c *Credential) Release() {

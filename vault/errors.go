@@ -59,6 +59,7 @@ var (
 	errTooLarge = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	errClosed   = errors.New("source is closed")
 	errStarted  = errors.New("source was started before")
+	errNoStart  = errors.New("source was not started")
 )
 
 // maxMessage bounds what is shown of Vault's own words.

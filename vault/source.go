@@ -21,6 +21,8 @@ const (
 	// minSession is the least time between logins that tokens of a very short
 	// life can cause.
 	minSession = time.Second
+	// minPause is the least time between a fetch and one that somebody asks for.
+	minPause = time.Second
 )
 
 // Source keeps a credential from Vault current. Its methods are safe for
@@ -42,6 +44,7 @@ type Source struct {
 	session  *session  // nil: not logged in
 	failures int       // fetches failed in a row
 	asked    time.Time // when the last fetch began
+	fetched  time.Time // when the last fetch ended
 }
 
 // denial is a token that was denied something. Done is closed once the source has
@@ -108,8 +111,10 @@ func (s *Source) run(ctx context.Context) {
 				timer.Reset(s.delay())
 			}
 			close(d.done)
+		case <-s.wake:
+			timer.Reset(s.pause())
 		case <-timer.C:
-			_ = s.refresh(ctx) // reported as a change, if it is one
+			s.answer(func() error { return s.refresh(ctx) })
 			if ctx.Err() != nil {
 				return
 			}
@@ -168,6 +173,12 @@ func (s *Source) delay() time.Duration {
 	return min(refresh, backoff/2+time.Duration(float64(backoff/2)*s.rand()))
 }
 
+// pause is the time to a fetch that somebody asks for. However many ask, and
+// however often, Vault is not asked more often.
+func (s *Source) pause() time.Duration {
+	return min(max(minPause-s.now().Sub(s.fetched), 0), minPause)
+}
+
 // refresh fetches the credential and stores what came of it.
 func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
@@ -175,6 +186,7 @@ func (s *Source) refresh(ctx context.Context) error {
 	s.asked = s.now()
 	doubt := s.look(ctx)
 	c, err := s.fetch(ctx)
+	s.fetched = s.now()
 	if err != nil {
 		s.failures++
 	} else {

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	defaultTransitMount          = "transit"
+	defaultTransitMount   = "transit"
 	defaultTransitTimeout = 5 * time.Second
 	// transitSlots is how many requests to Vault can be under way: with one, Vault
 	// would work on one core, and calls would wait for a slow request.
