@@ -60,7 +60,9 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //		account <name> {
 //			secret <source> ...
 //			sign   <scheme>
+//			live|test
 //		}
+//		live_hosts <host>...
 //		upstream <url> {
 //			local_address <ip>...
 //			addresses     <cidr>...|anywhere
@@ -150,6 +152,7 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			daily_check    <hh:mm>|off
 //		}
 //		max_body <size>
+//		core_dumps
 //	}
 //
 // of which one `journal`. A source of `send` and `match` is request_id,
@@ -169,6 +172,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"journal":        guestModule(&a.JournalRaw, "nowpay.journals", "store"),
 		"reconcile":      a.parseReconcile,
 		"max_body":       oneSize(&a.MaxBody),
+		"live_hosts":     manyTexts(&a.LiveHosts),
+		"core_dumps":     bareWord(&a.CoreDumps),
 	}.parse(d, "nowpay")
 }
 
@@ -176,7 +181,21 @@ func (a *Account) words() words {
 	return words{
 		"secret": guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
 		"sign":   guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
+		modeLive: a.parseMode,
+		modeTest: a.parseMode,
 	}
+}
+
+func (a *Account) parseMode(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	if _, err := values(d, 0, 0); err != nil {
+		return err
+	}
+	if a.Mode != "" {
+		return d.Err("account takes `live` or `test`, once")
+	}
+	a.Mode = name
+	return nil
 }
 
 func (a *App) parseUpstream(d *caddyfile.Dispenser) error {

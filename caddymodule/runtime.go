@@ -63,6 +63,7 @@ type runtime struct {
 	gateway    *gateway.Gateway
 	egress     *egress.Client
 	accounts   map[string]*pooledSource
+	modes      []accountMode
 	keys       []string                  // of the pool of sources, acquired and not yet given back
 	senders    map[string]*notify.Sender // of notifications, by merchant
 	signing    map[string]*pooledSource  // of the secrets of notifications that are in the pool, by merchant

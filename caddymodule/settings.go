@@ -39,6 +39,7 @@ type settings struct {
 type accountSettings struct {
 	secret SecretProvider
 	sign   signer.Scheme
+	live   bool
 }
 
 const (
@@ -66,6 +67,9 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 		return nil, err
 	}
 	if s.accounts, err = a.accounts(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.modes(s); err != nil {
 		return nil, err
 	}
 	if s.journal, err = a.journal(ctx); err != nil {

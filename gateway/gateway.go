@@ -24,6 +24,9 @@ import (
 type Account struct {
 	Secret secret.Source
 	Sign   signer.Scheme
+	// Live says that the account moves real money. The answers of a simulator are
+	// not believed then.
+	Live bool
 }
 
 // Config is what a [Gateway] needs. Every field must be set, but for Callbacks and
