@@ -28,6 +28,7 @@ func init() {
 // Caddy's admin API, for the gateway that serves; the commands `caddy nowpay
 // transactions`, `notifications`, `callbacks` and `credential` use it:
 //
+//	GET  /nowpay/accounts                       each account's name, mode and upstream host
 //	GET  /nowpay/transactions?…                 lines of JSON, newest first; without limit=… all
 //	GET  /nowpay/transactions/<id>              all of one; account=… where a request ID is of several
 //	POST /nowpay/transactions/<id>/revalidate   asks the provider now
@@ -59,6 +60,7 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 // Routes implements [caddy.AdminRouter].
 func (*AdminAPI) Routes() []caddy.AdminRoute {
 	return slices.Concat(messageRoutes(), credentialRoutes(), []caddy.AdminRoute{
+		{Pattern: pathAccounts, Handler: operatorRoute{http.MethodGet: (*operatorCall).accounts}},
 		{Pattern: "/nowpay/transactions", Handler: operatorRoute{http.MethodGet: (*operatorCall).list}},
 		{Pattern: "/nowpay/transactions/{id}", Handler: operatorRoute{http.MethodGet: (*operatorCall).show}},
 		{Pattern: "/nowpay/transactions/{id}/revalidate", Handler: operatorRoute{http.MethodPost: (*operatorCall).revalidate}},

@@ -30,6 +30,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision checks the whole configuration and makes the gateway. It reaches
 // no network and reads no secret, so that `caddy validate` does not either.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.keepMemory(ctx.Slogger())
 	settings, err := a.settings(ctx)
 	if err != nil {
 		return err
@@ -42,13 +43,16 @@ func (a *App) Provision(ctx caddy.Context) error {
 	if a.rt.egress, err = egress.New(settings.egress); err != nil {
 		return fmt.Errorf("setting up the way out: %w", err)
 	}
+	a.rt.modes = settings.modes()
 	accounts := make(map[string]gateway.Account)
 	for name, account := range settings.accounts {
 		if a.rt.accounts[name], err = a.rt.acquire(account.secret); err != nil {
 			return fmt.Errorf("opening the secret of account %s: %w", name, err)
 		}
 		a.rt.origins[name] = newOrigin(account)
-		accounts[name] = gateway.Account{Secret: a.rt.accounts[name], Sign: account.sign, Verify: account.verify}
+		accounts[name] = gateway.Account{
+			Secret: a.rt.accounts[name], Sign: account.sign, Verify: account.verify, Live: account.live,
+		}
 	}
 	if err := a.rt.acquireJournal(settings.journal); err != nil {
 		return err
@@ -99,6 +103,9 @@ func (a *App) Start() error {
 		a.rt.logger.Error("the egress address is missing; refusing merchants until it is there", "error", err)
 	}
 	a.rt.keepPrevious()
+	for _, m := range a.rt.modes {
+		a.rt.logger.Info("account", "account", m.Name, "mode", m.Mode, "upstream", m.Upstream)
+	}
 	var starting sync.WaitGroup // together, so that all take no longer than one may
 	for name, source := range a.rt.accounts {
 		starting.Go(func() {

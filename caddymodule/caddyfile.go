@@ -62,7 +62,9 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			sign    <scheme> ...
 //			verify  <scheme> ...
 //			overlap <duration>
+//			live|test
 //		}
+//		live_hosts <host>...
 //		upstream <url> {
 //			local_address <ip>...
 //			addresses     <cidr>...|anywhere
@@ -158,6 +160,7 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			skew    <duration>
 //		}
 //		max_body <size>
+//		core_dumps
 //	}
 //
 // of which one `journal`. A source of `send` and `match` is request_id,
@@ -178,6 +181,8 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"reconcile":      a.parseReconcile,
 		"max_body":       oneSize(&a.MaxBody),
 		"signatures":     a.parseSignatures,
+		"live_hosts":     manyTexts(&a.LiveHosts),
+		"core_dumps":     bareWord(&a.CoreDumps),
 	}.parse(d, "nowpay")
 }
 
@@ -187,7 +192,21 @@ func (a *Account) words() words {
 		"sign":    guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
 		"verify":  guestModule(&a.VerifyRaw, "nowpay.verifiers", "scheme"),
 		"overlap": oneDuration(&a.Overlap),
+		modeLive:  a.parseMode,
+		modeTest:  a.parseMode,
 	}
+}
+
+func (a *Account) parseMode(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	if _, err := values(d, 0, 0); err != nil {
+		return err
+	}
+	if a.Mode != "" {
+		return d.Err("account takes `live` or `test`, once")
+	}
+	a.Mode = name
+	return nil
 }
 
 func (a *App) parseUpstream(d *caddyfile.Dispenser) error {

@@ -55,6 +55,17 @@ type App struct {
 	// held in memory as a whole while they are worked on.
 	MaxBody int64 `json:"max_body,omitempty"`
 
+	// The hosts at which money is real: exact names, each with its port if that
+	// is not the scheme's own. A live account is used at no other host, and a test
+	// account at none of these. Default: `nowpay.in`. A list replaces the default.
+	LiveHosts []string `json:"live_hosts,omitempty"`
+
+	// Lets the system dump the process's memory into a file when it crashes, and
+	// lets debuggers of its own user look into it. DANGER: the key is in that file,
+	// readable for everyone who gets at it. Default: false. A process that has begun
+	// without it stays without until it is started anew.
+	CoreDumps bool `json:"core_dumps,omitempty"`
+
 	rt *runtime // set by Provision
 }
 
@@ -79,6 +90,12 @@ type Account struct {
 	// sent with it any more. Default: not at all; it is then wiped with the last
 	// request that uses it.
 	Overlap caddy.Duration `json:"overlap,omitempty"`
+
+	// Whether the account moves real money: `live` or `test`. A live account is
+	// used only at one of the `live_hosts`, by https unless `insecure_http` is
+	// given, and a test account at none of them: anything else stops the load.
+	// Default: `live` if the upstream is one of the live hosts, else `test`.
+	Mode string `json:"mode,omitempty"`
 }
 
 // Upstream is the provider and the way to it. Nothing in it can be overridden

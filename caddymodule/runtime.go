@@ -64,6 +64,7 @@ type runtime struct {
 	egress     *egress.Client
 	accounts   map[string]*pooledSource
 	origins    map[string]origin         // of the accounts' credentials
+	modes      []accountMode
 	keys       []string                  // of the pool of sources, acquired and not yet given back
 	senders    map[string]*notify.Sender // of notifications, by merchant
 	signing    map[string]*pooledSource  // of the secrets of notifications that are in the pool, by merchant

@@ -44,6 +44,7 @@ type accountSettings struct {
 	sign    signer.Scheme
 	verify  signer.Verifier // nil: answers carry no proof
 	overlap time.Duration
+	live    bool
 }
 
 const (
@@ -71,6 +72,9 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 		return nil, err
 	}
 	if s.accounts, err = a.accounts(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.modes(s); err != nil {
 		return nil, err
 	}
 	if s.journal, err = a.journal(ctx); err != nil {

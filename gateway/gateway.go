@@ -26,6 +26,9 @@ type Account struct {
 	Secret secret.Source
 	Sign   signer.Scheme
 	Verify signer.Verifier // nil: answers carry no proof
+	// Live says that the account moves real money. The answers of a simulator are
+	// not believed then.
+	Live bool
 }
 
 // Config is what a [Gateway] needs. Every field must be set, but for Signatures,

@@ -118,7 +118,7 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 	if err := x.operation.CheckFields(body); err != nil {
 		return invalidField(err)
 	}
-	x.sent = integrity.Sent{Operation: x.operation}
+	x.sent = integrity.Sent{Operation: x.operation, Live: g.Accounts[x.account].Live}
 	if problem := x.admitRequestID(); problem != nil {
 		return problem
 	}
