@@ -41,7 +41,7 @@ type Source struct {
 	// Of the goroutine (and before it, of Start).
 	session  *session  // nil: not logged in
 	failures int       // fetches failed in a row
-	asked    time.Time // when the last fetch began
+	began    time.Time // of the last fetch
 }
 
 // denial is a token that was denied something. Done is closed once the source has
@@ -131,7 +131,7 @@ func (s *Source) reconsider(ctx context.Context, token string) bool {
 	switch {
 	case now.Sub(s.session.since) >= maxBackoff:
 		s.logout()
-	case now.Sub(s.asked) < minBackoff:
+	case now.Sub(s.began) < minBackoff:
 		return false
 	}
 	_ = s.refresh(ctx) // reported as a change, if it is one
@@ -172,7 +172,7 @@ func (s *Source) delay() time.Duration {
 func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	s.asked = s.now()
+	s.began = s.now()
 	c, err := s.fetch(ctx)
 	if err != nil {
 		s.failures++

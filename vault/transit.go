@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	defaultMount          = "transit"
+	defaultTransitMount   = "transit"
 	defaultTransitTimeout = 5 * time.Second
 	// transitSlots is how many requests to Vault can be under way: with one, Vault
 	// would work on one core, and calls would wait for a slow request.
@@ -126,7 +126,7 @@ func NewTransit(source *Source, cfg TransitConfig, opts TransitOptions) (*Transi
 
 func (c TransitConfig) withDefaults() TransitConfig {
 	if c.Mount == "" {
-		c.Mount = defaultMount
+		c.Mount = defaultTransitMount
 	}
 	if c.Timeout == 0 {
 		c.Timeout = defaultTransitTimeout
