@@ -47,6 +47,7 @@ func newFakeSecret(key string) *fakeSecret {
 }
 
 func (g *fakeSecret) Key() string                               { return g.key }
+func (g *fakeSecret) Where() string                             { return "a test" }
 func (g *fakeSecret) New(l *slog.Logger) (ManagedSource, error) { g.logger.Store(l); return g, nil }
 func (g *fakeSecret) SetLogger(l *slog.Logger)                  { g.logger.Store(l) }
 

@@ -34,11 +34,17 @@ type settings struct {
 	reconcile gateway.Reconcile
 	callbacks *gateway.Callbacks // nil: none are taken
 	maxBody   int
+
+	signatures *signer.Requests // nil: no merchant signs
+	sharedKeys []*sharedKeyFile // of merchants, to be loaded at the start
 }
 
 type accountSettings struct {
-	secret SecretProvider
-	sign   signer.Scheme
+	secret  SecretProvider
+	sign    signer.Scheme
+	verify  signer.Verifier // nil: answers carry no proof
+	overlap time.Duration
+	live    bool
 }
 
 const (
@@ -68,6 +74,9 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	if s.accounts, err = a.accounts(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.modes(s); err != nil {
+		return nil, err
+	}
 	if s.journal, err = a.journal(ctx); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
@@ -81,8 +90,27 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	if s.callbacks, err = a.Callbacks.settings(shapes); err != nil {
 		return nil, fmt.Errorf("callbacks: %w", err)
 	}
+	if err := s.checkSigned(); err != nil {
+		return nil, err
+	}
+	if s.signatures, s.sharedKeys, err = a.signatures(); err != nil {
+		return nil, err
+	}
 	s.policy, err = a.policy(s.catalogue)
 	return s, err
+}
+
+// checkSigned refuses to ask for signed callbacks where nothing can verify them.
+func (s *settings) checkSigned() error {
+	if s.callbacks == nil || !s.callbacks.Signed {
+		return nil
+	}
+	for _, account := range s.accounts {
+		if _, ok := account.verify.(signer.RequestVerifier); ok {
+			return nil
+		}
+	}
+	return errors.New("callbacks: signed: no account has keys for it: write `verify httpsig { … }` in an account")
 }
 
 // accounts loads the guest modules of each account.
@@ -107,25 +135,38 @@ func (a *Account) settings(ctx caddy.Context) (s accountSettings, err error) {
 	if a == nil || a.SecretRaw == nil {
 		return s, fmt.Errorf("no secret: write `secret <source> …`; there is: %s", guestNames("nowpay.secrets"))
 	}
-	module, err := ctx.LoadModule(a, "SecretRaw")
-	if err != nil {
+	if s.secret, err = guest[SecretProvider](ctx, a, "SecretRaw"); err != nil {
 		return s, fmt.Errorf("secret: %w", err)
 	}
-	var ok bool
-	if s.secret, ok = module.(SecretProvider); !ok {
-		return s, fmt.Errorf("secret: %T is no source of credentials", module)
+	s.sign = new(CredentialsSigner)
+	if a.SignRaw != nil {
+		if s.sign, err = guest[signer.Scheme](ctx, a, "SignRaw"); err != nil {
+			return s, fmt.Errorf("sign: %w", err)
+		}
 	}
-	if a.SignRaw == nil {
-		s.sign = new(CredentialsSigner)
-		return s, nil
+	if a.VerifyRaw != nil {
+		if s.verify, err = guest[signer.Verifier](ctx, a, "VerifyRaw"); err != nil {
+			return s, fmt.Errorf("verify: %w", err)
+		}
 	}
-	if module, err = ctx.LoadModule(a, "SignRaw"); err != nil {
-		return s, fmt.Errorf("sign: %w", err)
-	}
-	if s.sign, ok = module.(signer.Scheme); !ok {
-		return s, fmt.Errorf("sign: %T is no signing scheme", module)
+	if s.overlap = time.Duration(a.Overlap); s.overlap < 0 {
+		return s, errors.New("overlap: must not be negative")
 	}
 	return s, nil
+}
+
+// guest loads a guest module, which must be what its namespace is for.
+func guest[T any](ctx caddy.Context, host any, field string) (T, error) {
+	var none T
+	module, err := ctx.LoadModule(host, field)
+	if err != nil {
+		return none, err //nolint:wrapcheck // it names the module already
+	}
+	loaded, ok := module.(T)
+	if !ok {
+		return none, fmt.Errorf("%T does not do what this needs", module)
+	}
+	return loaded, nil
 }
 
 func (u *Upstream) settings() (egress.Config, error) {

@@ -16,21 +16,36 @@ var _ Scheme = Credentials{}
 
 // Sign implements [Scheme]. Its errors wrap [ErrEncoding] if the body is not in
 // the encoding of the operation, [ErrCredentialInBody] if it has a username or
-// key already, and [secret.ErrUnavailable] if the credential was released.
+// key already, [secret.ErrUnavailable] if the credential was released, and
+// [ErrKey] if the key is a private one, which must not be shown to anybody.
 func (Credentials) Sign(_ context.Context, r Request, c *secret.Credential) (Signed, error) {
 	username := nowpay.Member{Name: "username", Value: c.Username().Reveal()}
 	key := nowpay.Member{Name: "key", Value: c.Key().Reveal()}
+	if err := check(r, c); err != nil {
+		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, err)
+	}
 	switch {
-	case r.Body.Encoding() != r.Operation.Encoding:
-		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, ErrEncoding)
-	case r.Body.Has(username.Name) || r.Body.Has(key.Name):
-		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, ErrCredentialInBody)
-	case len(username.Value) == 0 || len(key.Value) == 0:
-		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, secret.ErrUnavailable)
+	case len(key.Value) == 0:
+		return Signed{}, fmt.Errorf("signing %s: %w: there is none", r.Operation.Name, ErrKey)
+	case c.IsPEM():
+		return Signed{}, fmt.Errorf("signing %s: %w: it is a private key in PEM, which is never sent", r.Operation.Name, ErrKey)
 	}
 	return Signed{
 		URL:         r.URL,
 		ContentType: r.Operation.Encoding.MediaType(),
 		Body:        r.Body.Splice(nil, username, key), // grows once, to its final size
 	}, nil
+}
+
+// check refuses what no scheme that writes into the body may sign.
+func check(r Request, c *secret.Credential) error {
+	switch {
+	case r.Body.Encoding() != r.Operation.Encoding:
+		return ErrEncoding
+	case r.Body.Has("username") || r.Body.Has("key"):
+		return ErrCredentialInBody
+	case len(c.Username().Reveal()) == 0:
+		return secret.ErrUnavailable
+	}
+	return nil
 }

@@ -18,7 +18,7 @@ import (
 type vector struct {
 	operation, body nowpay.Encoding
 	username, key   string
-	expect          string // "signed", or the refusal: "encoding", "credential in body"
+	expect          string // "signed", or the refusal: "encoding", "credential in body", "private key"
 	input, signed   string
 }
 
@@ -61,6 +61,8 @@ func checkRefusal(t *testing.T, got signer.Signed, err error, v vector) {
 		want = signer.ErrEncoding
 	case "credential in body":
 		want = signer.ErrCredentialInBody
+	case "private key":
+		want = signer.ErrKey
 	default:
 		t.Fatalf("expect: %s is not known", v.expect)
 	}

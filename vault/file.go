@@ -44,9 +44,7 @@ func (f *File) Start(ctx context.Context) error { return f.start(ctx, f.first, f
 
 // first is a reading whose failure is the caller's to report.
 func (f *File) first(ctx context.Context) error {
-	c, err := f.read()
-	f.settle(c, err)
-	if err != nil {
+	if err := f.refresh(); err != nil {
 		f.last, _ = f.situation()
 		return err
 	}
@@ -54,6 +52,7 @@ func (f *File) first(ctx context.Context) error {
 	return nil
 }
 
+// run need not be woken: whoever asks has not long to wait for the next look.
 func (f *File) run(ctx context.Context) {
 	ticker := time.NewTicker(pollFile)
 	defer ticker.Stop()
@@ -62,10 +61,17 @@ func (f *File) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-ticker.C:
-			f.settle(f.read())
+			f.answer(f.refresh) // reported as a change, if it is one
 			f.report(ctx)
 		}
 	}
+}
+
+// refresh reads the file and stores what came of it.
+func (f *File) refresh() error {
+	c, err := f.read()
+	f.settle(c, err)
+	return err
 }
 
 // read returns what the file holds. It reads all of it each time: it is small,

@@ -21,6 +21,8 @@ const (
 	// minSession is the least time between logins that tokens of a very short
 	// life can cause.
 	minSession = time.Second
+	// minPause is the least time between a fetch and one that somebody asks for.
+	minPause = time.Second
 )
 
 // Source keeps a credential from Vault current. Its methods are safe for
@@ -41,7 +43,7 @@ type Source struct {
 	// Of the goroutine (and before it, of Start).
 	session  *session  // nil: not logged in
 	failures int       // fetches failed in a row
-	began    time.Time // of the last fetch
+	fetched  time.Time // when the last fetch ended
 }
 
 // denial is a token that was denied something. Done is closed once the source has
@@ -108,8 +110,10 @@ func (s *Source) run(ctx context.Context) {
 				timer.Reset(s.delay())
 			}
 			close(d.done)
+		case <-s.wake:
+			timer.Reset(s.pause())
 		case <-timer.C:
-			_ = s.refresh(ctx) // reported as a change, if it is one
+			s.answer(func() error { return s.refresh(ctx) })
 			if ctx.Err() != nil {
 				return
 			}
@@ -122,7 +126,7 @@ func (s *Source) run(ctx context.Context) {
 // reconsider fetches at once if the token that was denied something may be of no
 // use any more: a fetch finds out whether it was revoked. One that is good for the
 // secret may still be older than its policies, and is replaced if it is not quite
-// new. However often it is called, it asks Vault no more than fetches that fail do.
+// new. However often it is called, it asks Vault no more often than Refresh.
 func (s *Source) reconsider(ctx context.Context, token string) bool {
 	if s.session == nil || s.session.kv.token != token {
 		return false // given up already
@@ -131,10 +135,10 @@ func (s *Source) reconsider(ctx context.Context, token string) bool {
 	switch {
 	case now.Sub(s.session.since) >= maxBackoff:
 		s.logout()
-	case now.Sub(s.began) < minBackoff:
+	case now.Sub(s.fetched) < minPause:
 		return false
 	}
-	_ = s.refresh(ctx) // reported as a change, if it is one
+	s.answer(func() error { return s.refresh(ctx) })
 	s.report(ctx)
 	return true
 }
@@ -168,19 +172,50 @@ func (s *Source) delay() time.Duration {
 	return min(refresh, backoff/2+time.Duration(float64(backoff/2)*s.rand()))
 }
 
+// pause is the time to a fetch that somebody asks for. However many ask, and
+// however often, Vault is not asked more often.
+func (s *Source) pause() time.Duration {
+	return min(max(minPause-s.now().Sub(s.fetched), 0), minPause)
+}
+
 // refresh fetches the credential and stores what came of it.
 func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	s.began = s.now()
+	doubt := s.look(ctx)
 	c, err := s.fetch(ctx)
+	s.fetched = s.now()
 	if err != nil {
 		s.failures++
 	} else {
 		s.failures = 0
 	}
 	s.settle(c, err)
+	if err == nil && doubt != nil {
+		s.store.Fail(doubt) // the credential is good, but the next login may not be
+	}
 	return err
+}
+
+// look has a login method that must look at its file between logins do so. What
+// it finds there is used at once: the old secret ID may end with the new one.
+func (s *Source) look(ctx context.Context) error {
+	method, ok := s.cfg.Auth.(looker)
+	if !ok || s.session == nil { // a login looks by itself
+		return nil
+	}
+	renewed, err := method.look(ctx, s.door())
+	if err != nil {
+		return &StepError{Step: StepLogin, Subject: s.cfg.Auth.String(), Err: err}
+	}
+	if renewed {
+		s.logout()
+	}
+	return nil
+}
+
+func (s *Source) door() door {
+	return door{client: s.client, mount: s.cfg.AuthMount, namespace: s.cfg.Namespace}
 }
 
 // fetch reads the credential, logged in anew if need be. A token that is not
@@ -195,6 +230,9 @@ func (s *Source) fetch(ctx context.Context) (*secret.Credential, error) {
 			}
 		}
 		c, err := s.session.kv.read(ctx)
+		if errors.Is(err, errBehind) {
+			s.guard.index.Store(nil) // perhaps no server ever gets there
+		}
 		if !errors.Is(err, errDenied) {
 			return c, err
 		}
@@ -224,7 +262,8 @@ func (s *session) over() <-chan struct{} {
 
 func (s *Source) login(ctx context.Context) error {
 	s.client.ClearToken() // one of the environment or of the last session is no part of a login
-	login, err := s.cfg.Auth.login(ctx, s.client)
+	s.guard.index.Store(nil)
+	login, err := s.cfg.Auth.login(ctx, s.door())
 	if err != nil {
 		return err
 	}

@@ -285,15 +285,31 @@ func (t *Transit) ask(ctx context.Context, q question, answer any) error {
 		}
 		return errNoLogin
 	}
-	err := t.exchange(ctx, q, *token, answer)
+	err := t.insist(ctx, q, *token, answer)
 	if !errors.Is(err, errDenied) {
 		return err
 	}
 	t.source.deny(ctx, *token)
 	if next := t.source.token.Load(); next != nil && *next != *token {
-		return t.exchange(ctx, q, *next, answer)
+		return t.insist(ctx, q, *next, answer)
 	}
 	return err
+}
+
+// insist is exchange, again while it is a standby that answers which is behind the
+// login, as often as the source's own requests are made.
+func (t *Transit) insist(ctx context.Context, q question, token string, answer any) error {
+	for n := 0; ; n++ {
+		err := t.exchange(ctx, q, token, answer)
+		if !errors.Is(err, errBehind) || n == maxBehind {
+			return err
+		}
+		select {
+		case <-time.After(minBehind << n):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // exchange sends one request to Vault and reads its answer. Its errors are safe to

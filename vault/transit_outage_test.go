@@ -375,7 +375,7 @@ func TestTransitSlow(t *testing.T) {
 	t.Parallel()
 	server := newTransitVault(t)
 	cfg := ed25519Key
-	cfg.Timeout = 500 * time.Millisecond
+	cfg.Timeout = 2 * time.Second
 	g, transit := gated(t, server, cfg, vault.TransitOptions{})
 	g.shut()
 	begun := time.Now()
@@ -503,6 +503,45 @@ func TestTransitClose(t *testing.T) {
 	_, err := transit.Sign(t.Context(), []byte("base"))
 	mustBeUnavailable(t, err, "it is closed")
 	transit.Close()
+}
+
+// TestTransitStandby: the index of the login goes along, and a standby that is
+// behind gets time to catch up.
+func TestTransitStandby(t *testing.T) {
+	t.Parallel()
+	var behind atomic.Int64
+	f := newFake(t, func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/v1/auth/token/lookup-self" {
+			w.Header().Set("X-Vault-Index", "index-1")
+			return false
+		}
+		if !strings.HasPrefix(r.URL.Path, "/v1/transit/") {
+			return false
+		}
+		switch {
+		case r.Header.Get("X-Vault-Index") != "index-1":
+			w.WriteHeader(http.StatusForbidden)
+		case behind.Add(-1) >= 0:
+			w.WriteHeader(http.StatusPreconditionFailed)
+		case r.Method == http.MethodGet:
+			fmt.Fprint(w, `{"data":{"type":"ed25519","latest_version":1,"min_decryption_version":1}}`)
+		default:
+			fmt.Fprintf(w, `{"data":{"batch_results":[{"signature":"vault:v1:%s"}]}}`, strings.Repeat("A", 86)+"==")
+		}
+		return true
+	})
+	source, _ := startSource(t, never(f.config(t)), vault.Options{})
+	transit := newTransit(t, source, vault.TransitConfig{Key: "nowpay", Algorithm: "ed25519"}, vault.TransitOptions{})
+	sign(t, transit, "base")
+	behind.Store(2)
+	sign(t, transit, "base")
+	behind.Store(1000)
+	begun := time.Now()
+	_, err := transit.Sign(t.Context(), []byte("base"))
+	mustBeUnavailable(t, err, "not caught up")
+	if took := time.Since(begun); took < time.Second || took > 4*time.Second {
+		t.Errorf("failing took %v", took)
+	}
 }
 
 // TestTransitAnswers has something else answer in Vault's place.
