@@ -63,7 +63,7 @@ type runtime struct {
 	gateway    *gateway.Gateway
 	egress     *egress.Client
 	accounts   map[string]*pooledSource
-	origins    map[string]origin         // of the accounts' credentials
+	origins    map[string]origin // of the accounts' credentials
 	modes      []accountMode
 	keys       []string                  // of the pool of sources, acquired and not yet given back
 	senders    map[string]*notify.Sender // of notifications, by merchant

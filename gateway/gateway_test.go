@@ -276,7 +276,7 @@ func TestExplain(t *testing.T) {
 		{"bad body", request("/api/bank/payout", "{}"), InvalidField},
 		{"denied", request("/api/bank/register", "{}"), OperationNotAllowed},
 	} {
-		record, problem := p.Explain(test.request)
+		record, problem := p.Explain(t.Context(), test.request)
 		var code Code
 		if problem != nil {
 			code = problem.Code

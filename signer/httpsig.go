@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"time"
@@ -162,10 +163,9 @@ func (s *Signed) message() (*httpsig.Message, error) {
 	if !ok || slash <= 0 {
 		return nil, errors.New("the URL is not absolute")
 	}
-	header := http.Header{"Content-Type": {s.ContentType}}
-	for name, values := range s.Header {
-		header[name] = values
-	}
+	header := make(http.Header, len(s.Header)+1)
+	maps.Copy(header, s.Header)
+	header["Content-Type"] = []string{s.ContentType}
 	return &httpsig.Message{
 		Method: http.MethodPost, Scheme: scheme, Authority: withoutDefaultPort(scheme, rest[:slash]), Target: rest[slash:],
 		Header: header,

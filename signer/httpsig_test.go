@@ -207,7 +207,7 @@ func newAnswering() answering {
 	}
 }
 
-func (w answering) answer(t *testing.T, sent *httpsig.Message) signer.Answer {
+func (w answering) answer(t testing.TB, sent *httpsig.Message) signer.Answer {
 	t.Helper()
 	a := signer.Answer{Status: 200, Body: []byte(`{"success":"1"}`), Header: http.Header{"Content-Type": {"application/json"}}}
 	a.Header.Set("Content-Digest", httpsig.Digest(a.Body))
@@ -366,3 +366,5 @@ func TestHTTPSigPublicKeys(t *testing.T) {
 		})
 	}
 }
+
+func hmacOf(key string) httpsig.HMAC { return httpsig.HMAC(key) }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
@@ -48,7 +49,10 @@ type HTTPSigVerifier struct {
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 
-	seen replays
+	once     sync.Once
+	required []httpsig.Component // once it is made
+	binding  httpsig.Component   // by the request's signature
+	seen     replays
 }
 
 var (
@@ -85,6 +89,7 @@ func (v *HTTPSigVerifier) VerifyRequest(ctx context.Context, m *httpsig.Message,
 }
 
 func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, known []*secret.Credential) error {
+	v.once.Do(v.prepare)
 	request, err := sent.message()
 	if err != nil {
 		return err
@@ -99,7 +104,7 @@ func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, kno
 	}
 	defer done()
 	policy := httpsig.Policy{
-		Label: v.Label, Tag: v.Tag, Components: slices.Concat(proven, v.Components), Keys: keys,
+		Label: v.Label, Tag: v.Tag, Components: v.required, Keys: keys,
 		Now: now, MaxAge: cmp.Or(v.MaxAge, defaultMaxAge), Skew: cmp.Or(v.Skew, defaultSkew),
 	}
 	response := &httpsig.Message{Status: a.Status, Header: a.Header, Request: request}
@@ -115,7 +120,7 @@ func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, kno
 
 // bound checks that a signature is for the answer to this request, and to no other.
 func (v *HTTPSigVerifier) bound(verified httpsig.Verified, a Answer, p httpsig.Policy) error {
-	if verified.Covers(bySignature(cmp.Or(v.RequestLabel, defaultLabel))) {
+	if verified.Covers(v.binding) {
 		return nil // whose nonce is in no other
 	}
 	if !verified.Covers(boundByURI...) {
@@ -127,9 +132,10 @@ func (v *HTTPSigVerifier) bound(verified httpsig.Verified, a Answer, p httpsig.P
 	return nil
 }
 
-// bySignature is the component that covers the request's signature.
-func bySignature(label string) httpsig.Component {
-	return components(`"signature";req;key="` + label + `"`)[0]
+// prepare makes what is the same for all answers.
+func (v *HTTPSigVerifier) prepare() {
+	v.required = slices.Concat(proven, v.Components)
+	v.binding = components(`"signature";req;key="` + cmp.Or(v.RequestLabel, defaultLabel) + `"`)[0]
 }
 
 // keys gives the keys of a key ID. Done is called when they are not needed any more.
@@ -137,26 +143,39 @@ func (v *HTTPSigVerifier) keys(known []*secret.Credential) (keys func(id string)
 	if v.Keys != nil {
 		return func(id string) []httpsig.VerifyingKey { return v.Keys[id] }, func() {}, nil
 	}
-	var shared []httpsig.HMAC
+	own := make([]ownKey, 0, len(known))
 	done = func() {
-		for _, key := range shared {
-			clear(key)
+		for _, o := range own {
+			clear(o.shared)
 		}
 	}
-	byID := make(map[string][]httpsig.VerifyingKey, len(known))
 	for _, c := range known {
-		id := cmp.Or(v.KeyID, string(c.Username().Reveal()))
-		if v.Key != nil {
-			byID[id] = []httpsig.VerifyingKey{v.Key}
-			continue
+		o := ownKey{id: v.KeyID, username: c.Username(), key: v.Key}
+		if v.Key == nil {
+			if o.shared, err = sharedKey(c, v.KeyEncoding); err != nil {
+				done()
+				return nil, nil, err
+			}
+			o.key = o.shared
 		}
-		key, err := sharedKey(c, v.KeyEncoding)
-		if err != nil {
-			done()
-			return nil, nil, err
-		}
-		shared = append(shared, key)
-		byID[id] = append(byID[id], key)
+		own = append(own, o)
 	}
-	return func(id string) []httpsig.VerifyingKey { return byID[id] }, done, nil
+	return func(id string) []httpsig.VerifyingKey { return keysOf(own, id) }, done, nil
+}
+
+// ownKey is a key of the account's own, and the name that signatures give it.
+type ownKey struct {
+	id       string // "": the username
+	username secret.Value
+	key      httpsig.VerifyingKey
+	shared   httpsig.HMAC // to be wiped; nil: none
+}
+
+func keysOf(own []ownKey, id string) (keys []httpsig.VerifyingKey) {
+	for _, o := range own {
+		if o.id == id || o.id == "" && string(o.username.Reveal()) == id {
+			keys = append(keys, o.key)
+		}
+	}
+	return keys
 }
