@@ -50,7 +50,7 @@ func newClient(cfg Config) (*api.Client, *guard, error) {
 		TLSHandshakeTimeout:    dialTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 	}
-	g := &guard{next: transport}
+	g := &guard{next: transport, index: new(atomic.Pointer[string])}
 	client, err := api.NewClient(&api.Config{
 		Address:    cfg.Address,
 		HttpClient: &http.Client{Transport: g},
@@ -147,7 +147,7 @@ func isBehind(r *http.Response) bool {
 // no server reaches again after Vault was restored from a backup.
 type guard struct {
 	next  *http.Transport
-	index atomic.Pointer[string] // nil: none
+	index *atomic.Pointer[string] // nil: none; shared with Transit
 	// onLogout has f called at the end of the session, unless stop is called
 	// before; nil while there is no session. It changes only when nobody else
 	// uses the client.

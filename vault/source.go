@@ -43,7 +43,6 @@ type Source struct {
 	// Of the goroutine (and before it, of Start).
 	session  *session  // nil: not logged in
 	failures int       // fetches failed in a row
-	asked    time.Time // when the last fetch began
 	fetched  time.Time // when the last fetch ended
 }
 
@@ -127,7 +126,7 @@ func (s *Source) run(ctx context.Context) {
 // reconsider fetches at once if the token that was denied something may be of no
 // use any more: a fetch finds out whether it was revoked. One that is good for the
 // secret may still be older than its policies, and is replaced if it is not quite
-// new. However often it is called, it asks Vault no more than fetches that fail do.
+// new. However often it is called, it asks Vault no more often than Refresh.
 func (s *Source) reconsider(ctx context.Context, token string) bool {
 	if s.session == nil || s.session.kv.token != token {
 		return false // given up already
@@ -136,10 +135,10 @@ func (s *Source) reconsider(ctx context.Context, token string) bool {
 	switch {
 	case now.Sub(s.session.since) >= maxBackoff:
 		s.logout()
-	case now.Sub(s.asked) < minBackoff:
+	case now.Sub(s.fetched) < minPause:
 		return false
 	}
-	_ = s.refresh(ctx) // reported as a change, if it is one
+	s.answer(func() error { return s.refresh(ctx) })
 	s.report(ctx)
 	return true
 }
@@ -183,7 +182,6 @@ func (s *Source) pause() time.Duration {
 func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	s.asked = s.now()
 	doubt := s.look(ctx)
 	c, err := s.fetch(ctx)
 	s.fetched = s.now()

@@ -112,7 +112,7 @@ func NewTransit(source *Source, cfg TransitConfig, opts TransitOptions) (*Transi
 	t := &Transit{
 		source: source, cfg: cfg, opts: opts, scheme: scheme,
 		path:      cfg.Mount + "/",
-		client:    &http.Client{Transport: &guard{next: transport}},
+		client:    &http.Client{Transport: &guard{next: transport, index: source.guard.index}},
 		signing:   make(chan *call, maxWaiting),
 		verifying: make(chan *call, maxWaiting),
 		closed:    ctx.Done(),

@@ -119,7 +119,7 @@ func (t *Transit) key(ctx context.Context, maxAge time.Duration) (keyInfo, error
 	var answer struct {
 		Data keyInfo `json:"data"`
 	}
-	if err := t.ask(ctx, http.MethodGet, t.path+"keys/"+t.cfg.Key, nil, &answer); err != nil {
+	if err := t.ask(ctx, question{method: http.MethodGet, path: t.path + "keys/" + t.cfg.Key}, &answer); err != nil {
 		return keyInfo{}, fmt.Errorf("looking at the key: %w", err)
 	}
 	info := answer.Data
@@ -146,7 +146,7 @@ func (t *Transit) sign(ctx context.Context, calls []*call, outcomes []outcome) e
 		request.Batch = append(request.Batch, transitItem{Input: c.base})
 	}
 	t.opts.Sent(len(calls))
-	results, err := t.batch(ctx, t.scheme.sign, request)
+	results, err := t.batch(ctx, t.scheme.sign, request, calls)
 	if err != nil {
 		return err
 	}
@@ -217,7 +217,7 @@ func (t *Transit) verifyWith(ctx context.Context, versions []int, calls []*call,
 		}
 	}
 	t.opts.Sent(len(calls))
-	results, err := t.batch(ctx, "verify", request)
+	results, err := t.batch(ctx, "verify", request, calls)
 	if err != nil {
 		return err
 	}
@@ -243,19 +243,23 @@ func (t *Transit) refused(result transitResult, c *call) error {
 	return fmt.Errorf("refused by Vault: %s", clean(result.Error, []string{c.base, c.signature}))
 }
 
-// batch posts a request about the key, and returns as many results as it has
-// items.
-func (t *Transit) batch(ctx context.Context, operation string, request transitRequest) ([]transitResult, error) {
+// batch posts a request about the key that is made of calls, and returns as many
+// results as it has items.
+func (t *Transit) batch(ctx context.Context, operation string, request transitRequest, calls []*call) ([]transitResult, error) {
 	body, err := json.Marshal(request)
 	if err != nil {
 		return nil, fmt.Errorf("encoding the request: %w", err)
+	}
+	q := question{method: http.MethodPost, path: t.path + operation + "/" + t.cfg.Key, body: body}
+	for _, c := range calls {
+		q.hidden = append(q.hidden, c.base, c.signature)
 	}
 	var answer struct {
 		Data struct {
 			Results []transitResult `json:"batch_results"`
 		} `json:"data"`
 	}
-	if err := t.ask(ctx, http.MethodPost, t.path+operation+"/"+t.cfg.Key, body, &answer); err != nil {
+	if err := t.ask(ctx, q, &answer); err != nil {
 		return nil, err
 	}
 	if len(answer.Data.Results) != len(request.Batch) {
@@ -264,9 +268,16 @@ func (t *Transit) batch(ctx context.Context, operation string, request transitRe
 	return answer.Data.Results, nil
 }
 
+// question is a request to Vault.
+type question struct {
+	method, path string // below /v1/
+	body         []byte
+	hidden       []string // what errors must not show, beside the token
+}
+
 // ask is exchange with the token of the newest login, and with that of the next
 // one if it is denied and there is one.
-func (t *Transit) ask(ctx context.Context, method, path string, body []byte, answer any) error {
+func (t *Transit) ask(ctx context.Context, q question, answer any) error {
 	token := t.source.token.Load()
 	if token == nil {
 		if err := t.source.Status().Err; err != nil {
@@ -274,24 +285,41 @@ func (t *Transit) ask(ctx context.Context, method, path string, body []byte, ans
 		}
 		return errNoLogin
 	}
-	err := t.exchange(ctx, method, path, *token, body, answer)
+	err := t.insist(ctx, q, *token, answer)
 	if !errors.Is(err, errDenied) {
 		return err
 	}
 	t.source.deny(ctx, *token)
 	if next := t.source.token.Load(); next != nil && *next != *token {
-		return t.exchange(ctx, method, path, *next, body, answer)
+		return t.insist(ctx, q, *next, answer)
 	}
 	return err
 }
 
+// insist is exchange, again while it is a standby that answers which is behind the
+// login, as often as the source's own requests are made.
+func (t *Transit) insist(ctx context.Context, q question, token string, answer any) error {
+	for n := 0; ; n++ {
+		err := t.exchange(ctx, q, token, answer)
+		if !errors.Is(err, errBehind) || n == maxBehind {
+			return err
+		}
+		select {
+		case <-time.After(minBehind << n):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
 // exchange sends one request to Vault and reads its answer. Its errors are safe to
 // log.
-func (t *Transit) exchange(ctx context.Context, method, path, token string, body []byte, answer any) error {
+func (t *Transit) exchange(ctx context.Context, q question, token string, answer any) error {
 	cfg := t.source.cfg
-	req, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(cfg.Address, "/")+"/v1/"+path, bytes.NewReader(body))
+	safe := func(err error) error { return explain(err, append(q.hidden, token)...) }
+	req, err := http.NewRequestWithContext(ctx, q.method, strings.TrimSuffix(cfg.Address, "/")+"/v1/"+q.path, bytes.NewReader(q.body))
 	if err != nil {
-		return fmt.Errorf("making the request: %w", explain(err, token))
+		return fmt.Errorf("making the request: %w", safe(err))
 	}
 	req.Header.Set(api.AuthHeaderName, token)
 	req.Header.Set(api.RequestHeaderName, "true")
@@ -303,15 +331,15 @@ func (t *Transit) exchange(ctx context.Context, method, path, token string, body
 	req.Header["Idempotency-Key"] = []string{}
 	resp, err := t.client.Do(req)
 	if err != nil {
-		return explain(err, token)
+		return safe(err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return explain(err, token)
+		return safe(err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		return explain(refusal(resp.StatusCode, text), token)
+		return safe(refusal(resp.StatusCode, text))
 	}
 	if json.Unmarshal(text, answer) != nil {
 		return errAnswer

@@ -44,17 +44,17 @@ var algorithms = []struct{ name, keyType string }{
 	{"rsa-pss-sha512", "rsa-3072"},
 }
 
-// newTransitVault is a server with the keys nowpay-<type>, and a secret that is a
-// username alone.
-func newTransitVault(tb testing.TB) *vaulttest.Server {
+// newTransitVault is a server with keys nowpay-<type>, at least one of Ed25519, and
+// a secret that is a username alone.
+func newTransitVault(tb testing.TB, keyTypes ...string) *vaulttest.Server {
 	tb.Helper()
 	server := vaulttest.Start(tb)
 	server.EnableKV2("secret")
 	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1001"})
 	server.Policy("nowpay", transitPolicy)
 	server.EnableTransit("transit")
-	for _, a := range algorithms {
-		server.TransitKey("transit", "nowpay-"+a.keyType, a.keyType)
+	for _, keyType := range append(keyTypes, "ed25519") {
+		server.TransitKey("transit", "nowpay-"+keyType, keyType)
 	}
 	return server
 }
@@ -171,7 +171,7 @@ func verified(public crypto.PublicKey, base string, signature []byte) bool {
 // TestTransitAlgorithms holds Vault's signatures against the standard library.
 func TestTransitAlgorithms(t *testing.T) {
 	t.Parallel()
-	server := newTransitVault(t)
+	server := newTransitVault(t, "hmac", "ecdsa-p256", "rsa-2048", "rsa-3072")
 	source, _ := startSource(t, keyless(t, server), vault.Options{})
 	for _, a := range algorithms {
 		t.Run(a.keyType, func(t *testing.T) {
@@ -240,7 +240,7 @@ func TestTransitImported(t *testing.T) {
 // TestTransitRotation: what older versions signed is good for a while.
 func TestTransitRotation(t *testing.T) {
 	t.Parallel()
-	server := newTransitVault(t)
+	server := newTransitVault(t, "hmac", "ecdsa-p256")
 	source, _ := startSource(t, keyless(t, server), vault.Options{})
 	for _, a := range algorithms[:3] {
 		t.Run(a.keyType, func(t *testing.T) {
@@ -314,7 +314,7 @@ func TestTransitConfig(t *testing.T) {
 // TestTransitRefusals are keys that are not there, or not for the algorithm.
 func TestTransitRefusals(t *testing.T) {
 	t.Parallel()
-	server := newTransitVault(t)
+	server := newTransitVault(t, "hmac", "ecdsa-p256", "rsa-2048")
 	source, _ := startSource(t, keyless(t, server), vault.Options{})
 	server.Write("transit/keys/nowpay-derived", map[string]any{"type": "ed25519", "derived": true})
 	for _, tt := range []struct {
