@@ -3,6 +3,7 @@ package vault
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +22,8 @@ const (
 	maxFile = 64 << 10
 )
 
+var errBeingReplaced = errors.New("they have changed: used if they are the same in a second")
+
 // The modes that files may have.
 const (
 	ownerOnly  = 0o077 // forbids all bits of group and others
@@ -35,7 +38,8 @@ const (
 // It is for Unix: where a file's mode says nothing, Start refuses the file.
 type File struct {
 	*keeper
-	// read returns what there is now. The error is a StepError that wraps errGone.
+	// read returns what there is now. The error is a StepError; it wraps errGone
+	// if what was there before must not be used any more.
 	read func() (*secret.Credential, error)
 }
 
@@ -66,7 +70,10 @@ func newFile(path string, forbidden fs.FileMode, opts Options) *File {
 
 // NewFilePair returns a source that reads the username and the key from a file
 // each, without one line end behind them. The group of the files may read them.
+// A change counts when it is seen a second time: until then one of the files may
+// be the old one.
 func NewFilePair(usernamePath, keyPath string, opts Options) *File {
+	var used, seen [sha256.Size]byte
 	return newReader(opts, func() (*secret.Credential, error) {
 		username, err := readFile(usernamePath, groupReads)
 		if err != nil {
@@ -77,10 +84,17 @@ func NewFilePair(usernamePath, keyPath string, opts Options) *File {
 			clear(username)
 			return nil, gone(StepRead, keyPath, err)
 		}
+		both := sha256.Sum256(fmt.Appendf(nil, "%x %x", sha256.Sum256(username), sha256.Sum256(key)))
 		c, err := secret.NewCredential(withoutLineEnd(username), withoutLineEnd(key), 0)
 		if err != nil {
 			return nil, gone(StepFields, usernamePath+" and "+keyPath, err)
 		}
+		if used != [sha256.Size]byte{} && both != used && both != seen {
+			seen = both
+			c.Release()
+			return nil, &StepError{Step: StepRead, Subject: usernamePath + " and " + keyPath, Err: errBeingReplaced}
+		}
+		used = both
 		return c, nil
 	}, "source", "file", "path", keyPath)
 }

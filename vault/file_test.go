@@ -166,20 +166,37 @@ func TestFilePair(t *testing.T) {
 	}
 }
 
-// TestFilePairChanges: whoever replaces both replaces one first.
+// TestFilePairChanges: whoever replaces both replaces one first, and no
+// credential is a mixture.
 func TestFilePairChanges(t *testing.T) {
 	username, key := writeFile(t, "username", "1001"), writeFile(t, "key", keyOf(1))
 	synctest.Test(t, func(t *testing.T) {
+		second := func() { time.Sleep(time.Second); synctest.Wait() }
 		f := vault.NewFilePair(username, key, vault.Options{})
 		defer f.Close()
 		if err := f.Start(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		rewriteFile(t, key, keyOf(2))
+		second()
+		mustHold(t, f, 1, 1)
 		rewriteFile(t, username, "1002")
-		time.Sleep(time.Second)
-		synctest.Wait()
+		second()
+		mustHold(t, f, 1, 1)
+		second()
 		mustHold(t, f, 2, 2)
+		second()
+		if st := f.Status(); st.Err != nil {
+			t.Errorf("Status() = %+v", st)
+		}
+		rewriteFile(t, key, "")
+		second()
+		if _, err := f.Acquire(); !errors.Is(err, secret.ErrUnavailable) {
+			t.Errorf("Acquire() without a key: %v", err)
+		}
+		rewriteFile(t, key, keyOf(2))
+		second()
+		mustHold(t, f, 2, 3)
 	})
 }
 
