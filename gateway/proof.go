@@ -10,6 +10,7 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
 )
@@ -95,6 +96,12 @@ func (g *Gateway) unproven(x *exchange, err error) (Answer, *Problem) {
 	x.record.Err = err
 	x.record.Findings = []integrity.Finding{integrity.Unproven}
 	return g.unknown(x, BadGateway, "the provider's answer is not proven to be genuine and was not passed on")
+}
+
+// keyMayBeWrong reports whether the answer is what a wrong key can lead to: a refusal,
+// or an answer without the proof, since nothing is proven to those who are not known.
+func (x *exchange) keyMayBeWrong() bool {
+	return x.record.Outcome == nowpay.Refused || slices.Contains(x.record.Findings, integrity.Unproven)
 }
 
 // replaced reports whether there is another credential than the one that was
