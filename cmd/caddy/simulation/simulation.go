@@ -6,6 +6,7 @@ package simulation
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -52,11 +53,18 @@ func newCredential() credential {
 	return credential{Username: "2000", Key: hex.EncodeToString(raw[:])}
 }
 
-// loadCredential reads a secret file, or makes it where there is none.
-func loadCredential(path string) (credential, error) {
+// newCipherCredential makes up an account whose key can encrypt.
+func newCipherCredential() credential {
+	var raw [32]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	return credential{Username: "2000", Key: base64.StdEncoding.EncodeToString(raw[:])}
+}
+
+// loadCredential reads a secret file, or makes it up where there is none.
+func loadCredential(path string, makeUp func() credential) (credential, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		made := newCredential()
+		made := makeUp()
 		return made, made.save(path)
 	}
 	if err != nil {
@@ -147,9 +155,16 @@ it does not exist, so that the gateway can be given the same file.`,
 	seed := flags.Uint64("seed", 1, "makes ids and choices repeatable")
 	callback := flags.String("callback", callbackURL, "where to send callbacks; empty for nowhere")
 	callbackFrom := flags.String("callback-from", callbackIP, "the address that callbacks come from; empty: the system chooses")
+	scheme := flags.String("scheme", "credentials", "how requests and answers are protected: credentials or jwe")
+	jweAlgorithm := flags.String("jwe-algorithm", "", "with --scheme jwe: dir or A256GCMKW (default dir)")
 	refuse := flags.Bool("refuse-duplicates", false, "refuse a repeated request ID instead of paying again")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
-		account, err := loadCredential(*secretFile)
+		config := simulator.Config{RefuseDuplicates: *refuse, Now: time.Now, Seed: *seed, Callback: simulator.CallbackTarget{URL: *callback}}
+		makeUp, err := protect(&config, *scheme, *jweAlgorithm)
+		if err != nil {
+			return err
+		}
+		account, err := loadCredential(*secretFile, makeUp)
 		if err != nil {
 			return err
 		}
@@ -157,11 +172,7 @@ it does not exist, so that the gateway can be given the same file.`,
 		if err != nil {
 			return err
 		}
-		config := simulator.Config{
-			Username: account.Username, Key: account.Key, AllowedIPs: networks,
-			RefuseDuplicates: *refuse, Now: time.Now, Seed: *seed,
-			Callback: simulator.CallbackTarget{URL: *callback},
-		}
+		config.Username, config.Key, config.AllowedIPs = account.Username, account.Key, networks
 		if *callbackFrom != "" {
 			if config.Callback.From, err = netip.ParseAddr(*callbackFrom); err != nil {
 				return fmt.Errorf("reading --callback-from: %w", err)
@@ -170,6 +181,21 @@ it does not exist, so that the gateway can be given the same file.`,
 		return simulate(cmd.Context(), cmd.OutOrStdout(), config, *listen, *control, *secretFile)
 	}
 	return command
+}
+
+// protect chooses how requests and answers are protected, and how the account is
+// made up for that.
+func protect(config *simulator.Config, scheme, jweAlgorithm string) (makeUp func() credential, err error) {
+	switch {
+	case scheme == "jwe":
+		config.JWE = &simulator.JWEConfig{Algorithm: jweAlgorithm}
+		return newCipherCredential, nil
+	case scheme != "credentials":
+		return nil, fmt.Errorf("reading --scheme: it is credentials or jwe, not %q", scheme)
+	case jweAlgorithm != "":
+		return nil, errors.New("reading --jwe-algorithm: it needs --scheme jwe")
+	}
+	return newCredential, nil
 }
 
 // simulate serves until the process is asked to end.
