@@ -19,16 +19,18 @@ import (
 )
 
 const (
-	token      = "npg_bench"
-	quote      = "bank/quote" // bank/payout without money
-	providerIP = "127.0.0.9"
-	ready      = 30 * time.Second
+	token       = "npg_bench"
+	signedToken = "npg_bench_signed" // of the merchant whose account signs
+	key         = "0123456789abcdef0123456789"
+	quote       = "bank/quote" // bank/payout without money
+	providerIP  = "127.0.0.9"
+	ready       = 30 * time.Second
 )
 
-// caddyfile is for the provider's address, the folder, the hash of the token, and
+// caddyfile is for the provider's address, the folder, the hashes of the tokens, and
 // two addresses of the gateway: of the admin endpoint and of the merchants'.
 const caddyfile = `{
-	admin %[4]s
+	admin %[5]s
 	log {
 		output file %[2]s/log.json
 	}
@@ -37,6 +39,11 @@ const caddyfile = `{
 		account main {
 			secret file %[2]s/secret.json
 			sign credentials
+		}
+		account signed {
+			secret file %[2]s/secret.json
+			sign httpsig
+			verify httpsig
 		}
 		upstream http://%[1]s {
 			local_address 127.0.0.5
@@ -61,10 +68,16 @@ const caddyfile = `{
 			from 127.0.0.0/8
 			allow bank/*
 		}
+		merchant signed {
+			account signed
+			token sha256:%[4]s
+			from 127.0.0.0/8
+			allow bank/*
+		}
 	}
 }
 
-http://%[5]s {
+http://%[6]s {
 	nowpay_gateway
 }
 `
@@ -112,16 +125,21 @@ func start(ctx context.Context) (g *gateway, err error) {
 		}
 	}
 	g.admin, g.url = addresses[0], "http://"+addresses[1]
-	hash := sha256.Sum256([]byte(token))
 	for name, text := range map[string]string{
-		"secret.json": `{"username":"2000","key":"0123456789abcdef0123456789"}`,
-		"Caddyfile":   fmt.Sprintf(caddyfile, provider, g.folder, hex.EncodeToString(hash[:]), addresses[0], addresses[1]),
+		"secret.json": `{"username":"2000","key":"` + key + `"}`,
+		"Caddyfile":   fmt.Sprintf(caddyfile, provider, g.folder, hash(token), hash(signedToken), addresses[0], addresses[1]),
 	} {
 		if err := os.WriteFile(filepath.Join(g.folder, name), []byte(text), 0o600); err != nil {
 			return g, fmt.Errorf("writing the configuration: %w", err)
 		}
 	}
 	return g, g.startCaddy(ctx, binary)
+}
+
+// hash is that of a token.
+func hash(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
 func (g *gateway) startProvider() (address string, err error) {

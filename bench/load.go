@@ -17,7 +17,7 @@ import (
 const script = `
 local sent = 0
 local prefix = os.getenv("BENCH_PREFIX")
-local headers = { ["Authorization"] = "Bearer ` + token + `", ["Content-Type"] = "application/json" }
+local headers = { ["Authorization"] = "Bearer " .. os.getenv("BENCH_TOKEN"), ["Content-Type"] = "application/json" }
 
 function request()
 	sent = sent + 1
@@ -37,7 +37,7 @@ var loads atomic.Int64
 
 // load has merchants call for some time, as fast as they are answered, and
 // returns how many answers they got.
-func load(ctx context.Context, url string, length time.Duration, connections int) (answers int, err error) {
+func load(ctx context.Context, url, token string, length time.Duration, connections int) (answers int, err error) {
 	file, err := os.CreateTemp("", "bench-*.lua")
 	if err != nil {
 		return 0, fmt.Errorf("making the script for wrk: %w", err)
@@ -48,7 +48,7 @@ func load(ctx context.Context, url string, length time.Duration, connections int
 		return 0, fmt.Errorf("writing the script for wrk: %w", err)
 	}
 	wrk := exec.CommandContext(ctx, "wrk", "-t1", "-c"+strconv.Itoa(connections), "-d"+length.String(), "-s", file.Name(), url)
-	wrk.Env = append(os.Environ(), fmt.Sprintf("BENCH_PREFIX=L%dN", loads.Add(1)))
+	wrk.Env = append(os.Environ(), fmt.Sprintf("BENCH_PREFIX=L%dN", loads.Add(1)), "BENCH_TOKEN="+token)
 	wrk.Stderr = os.Stderr
 	out, err := wrk.Output()
 	if err != nil {

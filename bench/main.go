@@ -1,5 +1,6 @@
 // Command bench measures what a payment costs beside an operation of the same
-// fields that moves no money, through the same gateway, in one run. The gateway,
+// fields that moves no money, and what signatures of requests and answers
+// (hmac-sha256) add, through the same gateway, in one run. The gateway,
 // the provider, which answers at once, and wrk, which is the merchants, are
 // processes of their own and share the machine: take the ratios, not the figures.
 //
@@ -25,11 +26,13 @@ const asProvider = "provider"
 
 // variants are compared in every round, one after the other, with the first.
 var variants = []variant{
-	{"moves no money", "/api/" + quote},
-	{"payment, SQLite", "/api/bank/payout"},
+	{"moves no money", "/api/" + quote, token},
+	{"the same, signed both ways", "/api/" + quote, signedToken},
+	{"payment, SQLite", "/api/bank/payout", token},
 }
 
-type variant struct{ name, path string }
+// variant is what is called, and by whom.
+type variant struct{ name, path, token string }
 
 // sample is what one variant did in one round.
 type sample struct {
@@ -87,7 +90,7 @@ func (g *gateway) measure(ctx context.Context, v variant, length time.Duration, 
 	if err != nil {
 		return sample{}, err
 	}
-	n, err := load(ctx, g.url+v.path, length, connections)
+	n, err := load(ctx, g.url+v.path, v.token, length, connections)
 	if err != nil {
 		return sample{}, err
 	}

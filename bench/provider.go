@@ -3,11 +3,15 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"os"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 )
 
 // provide is a provider that says success at once, to spare the machine for the
@@ -49,9 +53,38 @@ func answerAll(conn net.Conn) {
 		id, _, _ := bytes.Cut(rest, []byte(`"`))
 		answer := fmt.Appendf(nil, `{"success":"1","message":"Done","ourrequestid":"N%s","yourrequestid":"%s","rrn":"429910000001"}`, id, id)
 		out.Reset()
-		fmt.Fprintf(&out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s", len(answer), answer)
+		fmt.Fprintf(&out, "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n", len(answer))
+		if len(request.Header["Signature"]) > 0 {
+			if err := sign(&out, request, answer); err != nil {
+				return
+			}
+		}
+		fmt.Fprintf(&out, "\r\n%s", answer)
 		if _, err := conn.Write(out.Bytes()); err != nil {
 			return
 		}
 	}
+}
+
+// components are what the provider signs.
+var components = []string{"@status", "content-digest", `"signature";req;key="sig1"`}
+
+// sign writes the headers of a signed answer.
+func sign(out io.Writer, request *http.Request, answer []byte) error {
+	header := http.Header{"Content-Digest": {httpsig.Digest(answer)}}
+	params := httpsig.Params{Label: "sig1", Created: time.Now(), KeyID: "2000"}
+	for _, text := range components {
+		component, err := httpsig.ParseComponent(text)
+		if err != nil {
+			return fmt.Errorf("reading a component: %w", err)
+		}
+		params.Components = append(params.Components, component)
+	}
+	message := &httpsig.Message{Status: http.StatusOK, Header: header, Request: &httpsig.Message{Header: request.Header}}
+	input, signature, err := httpsig.Sign(context.Background(), message, params, httpsig.HMAC(key))
+	if err != nil {
+		return fmt.Errorf("signing: %w", err)
+	}
+	fmt.Fprintf(out, "Content-Digest: %s\r\nSignature-Input: %s\r\nSignature: %s\r\n", header.Get("Content-Digest"), input, signature)
+	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"iter"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -23,10 +24,11 @@ func init() {
 	caddy.RegisterModule(new(AdminAPI))
 }
 
-// AdminAPI adds what operators do with transactions and messages to Caddy's admin
-// API, for the gateway that serves; the commands `caddy nowpay transactions`,
-// `notifications` and `callbacks` use it:
+// AdminAPI adds what operators do with transactions, messages and credentials to
+// Caddy's admin API, for the gateway that serves; the commands `caddy nowpay
+// transactions`, `notifications`, `callbacks` and `credential` use it:
 //
+//	GET  /nowpay/accounts                       each account's name, mode and upstream host
 //	GET  /nowpay/transactions?…                 lines of JSON, newest first; without limit=… all
 //	GET  /nowpay/transactions/<id>              all of one; account=… where a request ID is of several
 //	POST /nowpay/transactions/<id>/revalidate   asks the provider now
@@ -38,6 +40,8 @@ func init() {
 //	POST /nowpay/messages/<id>/replay           has it worked on again
 //	POST /nowpay/messages/<id>/drop             gives it up, for a reason
 //	POST /nowpay/merchants/<name>/send-test     sends a notification of no transaction
+//	GET  /nowpay/credentials                    how the accounts' credentials stand
+//	POST /nowpay/credentials/refresh            reads them now, or those that are named
 //
 // Every POST, and whatever shows personal data (answer=true, body=true), needs the
 // header `Nowpay-Admin: 1`, which no web page can make a browser send. Whoever reaches
@@ -55,7 +59,8 @@ func (*AdminAPI) CaddyModule() caddy.ModuleInfo {
 
 // Routes implements [caddy.AdminRouter].
 func (*AdminAPI) Routes() []caddy.AdminRoute {
-	return append(messageRoutes(), []caddy.AdminRoute{
+	return slices.Concat(messageRoutes(), credentialRoutes(), []caddy.AdminRoute{
+		{Pattern: pathAccounts, Handler: operatorRoute{http.MethodGet: (*operatorCall).accounts}},
 		{Pattern: "/nowpay/transactions", Handler: operatorRoute{http.MethodGet: (*operatorCall).list}},
 		{Pattern: "/nowpay/transactions/{id}", Handler: operatorRoute{http.MethodGet: (*operatorCall).show}},
 		{Pattern: "/nowpay/transactions/{id}/revalidate", Handler: operatorRoute{http.MethodPost: (*operatorCall).revalidate}},
@@ -63,7 +68,7 @@ func (*AdminAPI) Routes() []caddy.AdminRoute {
 		{Pattern: "/nowpay/verify", Handler: operatorRoute{
 			http.MethodGet: (*operatorCall).verify, http.MethodPost: (*operatorCall).verify,
 		}},
-	}...)
+	})
 }
 
 const (
@@ -269,6 +274,7 @@ func failure(err error) error {
 		{errNoContent, http.StatusBadRequest},
 		{errNoMessage, http.StatusNotFound},
 		{errNoURL, http.StatusNotFound},
+		{errNoAccount, http.StatusNotFound},
 		{errDropped, http.StatusConflict},
 		{journal.ErrNotFound, http.StatusNotFound},
 		{journal.ErrTransition, http.StatusConflict},

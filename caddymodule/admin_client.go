@@ -180,6 +180,18 @@ func (d *adminDesk) sendTest(ctx context.Context, merchant string) (delivery, er
 	return told, err
 }
 
+func (d *adminDesk) credentials(ctx context.Context) ([]credentialState, error) {
+	var all []credentialState
+	err := d.ask(ctx, http.MethodGet, "/nowpay/credentials", nil, &all)
+	return all, err
+}
+
+func (d *adminDesk) refreshCredentials(ctx context.Context, accounts []string) ([]refreshed, error) {
+	var all []refreshed
+	err := d.ask(ctx, http.MethodPost, "/nowpay/credentials/refresh", refreshOf{accounts}, &all)
+	return all, err
+}
+
 func messagePath(id, action string) string {
 	return "/nowpay/messages/" + url.PathEscape(id) + action
 }
@@ -201,8 +213,26 @@ func (d *adminDesk) ask(ctx context.Context, method, target string, body, into a
 	return nil
 }
 
-// call sends a request. The caller closes the answer's body.
+// call sends a request, and makes an error of any answer but 200. The caller closes
+// the answer's body.
 func (d *adminDesk) call(ctx context.Context, method, target string, body any) (*http.Response, error) {
+	response, err := d.send(ctx, method, target, body)
+	if err != nil || response.StatusCode == http.StatusOK {
+		return response, err
+	}
+	defer response.Body.Close()
+	var refused struct {
+		Error string `json:"error"`
+	}
+	raw, err := io.ReadAll(io.LimitReader(response.Body, maxRefusal))
+	if err != nil || json.Unmarshal(raw, &refused) != nil || refused.Error == "" {
+		return nil, fmt.Errorf("what listens at %s is no Nowpay gateway that knows these commands: HTTP %d", d.address, response.StatusCode)
+	}
+	return nil, errors.New(refused.Error)
+}
+
+// send sends a request. The caller closes the answer's body.
+func (d *adminDesk) send(ctx context.Context, method, target string, body any) (*http.Response, error) {
 	var content io.Reader
 	if body != nil {
 		raw, err := json.Marshal(body)
@@ -224,18 +254,7 @@ func (d *adminDesk) call(ctx context.Context, method, target string, body any) (
 	if err != nil {
 		return nil, fmt.Errorf("asking the gateway: %w", err)
 	}
-	if response.StatusCode == http.StatusOK {
-		return response, nil
-	}
-	defer response.Body.Close()
-	var refused struct {
-		Error string `json:"error"`
-	}
-	raw, err := io.ReadAll(io.LimitReader(response.Body, maxRefusal))
-	if err != nil || json.Unmarshal(raw, &refused) != nil || refused.Error == "" {
-		return nil, fmt.Errorf("what listens at %s is no Nowpay gateway that knows these commands: HTTP %d", d.address, response.StatusCode)
-	}
-	return nil, errors.New(refused.Error)
+	return response, nil
 }
 
 // close gives the connections back.

@@ -30,6 +30,7 @@ func (*App) CaddyModule() caddy.ModuleInfo {
 // Provision checks the whole configuration and makes the gateway. It reaches
 // no network and reads no secret, so that `caddy validate` does not either.
 func (a *App) Provision(ctx caddy.Context) error {
+	a.keepMemory(ctx.Slogger())
 	settings, err := a.settings(ctx)
 	if err != nil {
 		return err
@@ -38,15 +39,20 @@ func (a *App) Provision(ctx caddy.Context) error {
 		return err
 	}
 	a.rt = newRuntime(ctx.Slogger())
+	a.rt.sharedKeys = settings.sharedKeys
 	if a.rt.egress, err = egress.New(settings.egress); err != nil {
 		return fmt.Errorf("setting up the way out: %w", err)
 	}
+	a.rt.modes = settings.modes()
 	accounts := make(map[string]gateway.Account)
 	for name, account := range settings.accounts {
 		if a.rt.accounts[name], err = a.rt.acquire(account.secret); err != nil {
 			return fmt.Errorf("opening the secret of account %s: %w", name, err)
 		}
-		accounts[name] = gateway.Account{Secret: a.rt.accounts[name], Sign: account.sign, Verify: account.verify}
+		a.rt.origins[name] = newOrigin(account)
+		accounts[name] = gateway.Account{
+			Secret: a.rt.accounts[name], Sign: account.sign, Verify: account.verify, Live: account.live,
+		}
 	}
 	if err := a.rt.acquireJournal(settings.journal); err != nil {
 		return err
@@ -62,6 +68,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Journal:    a.rt.journal.Journal,
 		Limits:     gateway.NewLimits(settings.policy.Merchants(), servingLimits(), time.Now),
 		Reconcile:  settings.reconcile,
+		Signatures: settings.signatures,
 		Callbacks:  settings.callbacks,
 		Notify:     notifiers(a.rt.senders),
 		MaxBody:    settings.maxBody,
@@ -83,12 +90,21 @@ func (a *App) Provision(ctx caddy.Context) error {
 // a reason that does not pass stops the start.
 func (a *App) Start() error {
 	ctx := context.Background() //nolint:forbidigo // caddy.App.Start has none to give
+	for _, key := range a.rt.sharedKeys {
+		if err := key.load(); err != nil {
+			return err
+		}
+	}
 	if err := a.rt.journal.start(ctx, a.rt.logger); err != nil {
 		return err
 	}
 	a.rt.egress.Start()
 	if err := a.rt.egress.Ready(); err != nil {
 		a.rt.logger.Error("the egress address is missing; refusing merchants until it is there", "error", err)
+	}
+	a.rt.keepPrevious()
+	for _, m := range a.rt.modes {
+		a.rt.logger.Info("account", "account", m.Name, "mode", m.Mode, "upstream", m.Upstream)
 	}
 	var starting sync.WaitGroup // together, so that all take no longer than one may
 	for name, source := range a.rt.accounts {

@@ -58,10 +58,13 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //
 //	nowpay {
 //		account <name> {
-//			secret <source> ...
-//			sign   <scheme> ...
-//			verify <scheme> ...
+//			secret  <source> ...
+//			sign    <scheme> ...
+//			verify  <scheme> ...
+//			overlap <duration>
+//			live|test
 //		}
+//		live_hosts <host>...
 //		upstream <url> {
 //			local_address <ip>...
 //			addresses     <cidr>...|anywhere
@@ -104,6 +107,7 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			token             sha256:<hex>...
 //			client_cert       <SAN or sha256:<hex>>...
 //			user              <id>...
+//			signature         <algorithm> <keyid> <file>
 //			from              <cidr>...|anywhere
 //			allow             <operation>...
 //			deny              <operation>...
@@ -126,6 +130,7 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			settle|hint
 //			secret_path   <file>
 //			secret_header <name> <file>
+//			signed
 //		}
 //		callback_shape <name> {
 //			request_id  <path>
@@ -150,7 +155,12 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			status_timeout <duration>
 //			daily_check    <hh:mm>|off
 //		}
+//		signatures {
+//			max_age <duration>
+//			skew    <duration>
+//		}
 //		max_body <size>
+//		core_dumps
 //	}
 //
 // of which one `journal`. A source of `send` and `match` is request_id,
@@ -170,15 +180,33 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"journal":        guestModule(&a.JournalRaw, "nowpay.journals", "store"),
 		"reconcile":      a.parseReconcile,
 		"max_body":       oneSize(&a.MaxBody),
+		"signatures":     a.parseSignatures,
+		"live_hosts":     manyTexts(&a.LiveHosts),
+		"core_dumps":     bareWord(&a.CoreDumps),
 	}.parse(d, "nowpay")
 }
 
 func (a *Account) words() words {
 	return words{
-		"secret": guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
-		"sign":   guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
-		"verify": guestModule(&a.VerifyRaw, "nowpay.verifiers", "scheme"),
+		"secret":  guestModule(&a.SecretRaw, "nowpay.secrets", "source"),
+		"sign":    guestModule(&a.SignRaw, "nowpay.signers", "scheme"),
+		"verify":  guestModule(&a.VerifyRaw, "nowpay.verifiers", "scheme"),
+		"overlap": oneDuration(&a.Overlap),
+		modeLive:  a.parseMode,
+		modeTest:  a.parseMode,
 	}
+}
+
+func (a *Account) parseMode(d *caddyfile.Dispenser) error {
+	name := d.Val()
+	if _, err := values(d, 0, 0); err != nil {
+		return err
+	}
+	if a.Mode != "" {
+		return d.Err("account takes `live` or `test`, once")
+	}
+	a.Mode = name
+	return nil
 }
 
 func (a *App) parseUpstream(d *caddyfile.Dispenser) error {
@@ -208,6 +236,7 @@ func (m *Merchant) words() words {
 		"token":             manyTexts(&m.Tokens),
 		"client_cert":       manyTexts(&m.ClientCerts),
 		"user":              manyTexts(&m.Users),
+		"signature":         m.parseSignature,
 		"from":              manyTexts(&m.From),
 		"allow":             manyTexts(&m.Allow),
 		"deny":              manyTexts(&m.Deny),
@@ -218,6 +247,27 @@ func (m *Merchant) words() words {
 		"strip_credentials": bareWord(&m.StripCredentials),
 		"notify":            m.parseNotify,
 	}
+}
+
+func (m *Merchant) parseSignature(d *caddyfile.Dispenser) error {
+	args, err := values(d, 3, 3)
+	if err != nil {
+		return err
+	}
+	m.Signatures = append(m.Signatures, &SignatureKey{Algorithm: args[0], ID: args[1], File: args[2]})
+	return nil
+}
+
+func (a *App) parseSignatures(d *caddyfile.Dispenser) error {
+	if a.Signatures != nil {
+		return d.Err("signatures is given twice")
+	}
+	if _, err := values(d, 0, 0); err != nil {
+		return err
+	}
+	s := new(Signatures)
+	a.Signatures = s
+	return words{"max_age": oneDuration(&s.MaxAge), "skew": oneDuration(&s.Skew)}.parse(d, "signatures")
 }
 
 func (a *App) parseReconcile(d *caddyfile.Dispenser) error {

@@ -30,6 +30,7 @@ func (a *App) parseCallbacks(d *caddyfile.Dispenser) error {
 		hintByCallback:   mode,
 		"secret_path":    func(d *caddyfile.Dispenser) error { return c.parseSecret(d, 0) },
 		"secret_header":  func(d *caddyfile.Dispenser) error { return c.parseSecret(d, 1) },
+		"signed":         bareWord(&c.Signed),
 	}.parse(d, "callbacks")
 }
 

@@ -46,6 +46,11 @@ type Callbacks struct {
 
 	// The header that carries the secret. Default: the path does.
 	SecretHeader string `json:"secret_header,omitempty"`
+
+	// Takes only callbacks that are signed, with a key by which the answers to one of
+	// the accounts are verified (`verify httpsig`). The signature must cover the
+	// method, the target and `content-digest`. Default: false.
+	Signed bool `json:"signed,omitempty"`
 }
 
 // CallbackShape says where a callback of one form has what, by the paths of its
@@ -137,7 +142,7 @@ func (c *Callbacks) settings(shapes callback.Table) (*gateway.Callbacks, error) 
 	r := newResolver()
 	mode := cmp.Or(r.text("mode", c.Mode), settleByCallback)
 	file, header := r.text("secret_file", c.SecretFile), r.text("secret_header", c.SecretHeader)
-	taken := &gateway.Callbacks{From: networks(r, "from", c.From), Settle: mode == settleByCallback, Shapes: shapes}
+	taken := &gateway.Callbacks{From: networks(r, "from", c.From), Signed: c.Signed, Settle: mode == settleByCallback, Shapes: shapes}
 	switch {
 	case r.err != nil:
 		return nil, r.err

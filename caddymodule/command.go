@@ -25,7 +25,7 @@ func init() {
 			parent.Args, parent.SilenceUsage = cobra.NoArgs, true
 			parent.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 			parent.AddCommand(checkCommand(), explainCommand(), tokenCommand(), healthCommand(),
-				transactionsCommand(), notificationsCommand(), callbacksCommand())
+				transactionsCommand(), notificationsCommand(), callbacksCommand(), credentialCommand())
 			for _, command := range simulation {
 				parent.AddCommand(command())
 			}

@@ -116,6 +116,9 @@ func check(ctx context.Context, w io.Writer, app *App) error {
 	}
 
 	rt := app.rt
+	for _, m := range rt.modes {
+		verdict("account "+m.Name, fmt.Sprintf("%s, at %s", m.Mode, m.Upstream), nil)
+	}
 	for _, name := range slices.Sorted(maps.Keys(rt.accounts)) {
 		source := rt.accounts[name]
 		err := source.start(ctx, rt.logger.With("account", name))

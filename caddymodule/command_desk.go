@@ -58,53 +58,58 @@ func (f deskFlags) with(cmd *cobra.Command, format formatFlag, do func(context.C
 func (f deskFlags) withOwn(
 	cmd *cobra.Command, format formatFlag, says string, own func(context.Context, *App) (desk, error), do func(context.Context, desk) error,
 ) error {
-	if !slices.Contains(format.allowed, *format.value) {
-		return fmt.Errorf("--format: must be %s", strings.Join(format.allowed, " or "))
-	}
-	ctx, tell := cmd.Context(), func(text string, args ...any) { fmt.Fprintf(cmd.ErrOrStderr(), text+"\n", args...) }
-	if *f.address != "" {
-		return withAdmin(ctx, *f.address, tell, do)
-	}
-	raw, err := f.load()
-	if err != nil {
-		return fmt.Errorf("finding the gateway (--address would name its admin endpoint): %w", err)
-	}
-	address, err := adminAddress(raw)
-	if err != nil {
+	raw, err := f.withRunning(cmd, format, func(ctx context.Context, d *adminDesk) error { return do(ctx, d) })
+	if raw == nil || !errors.Is(err, errUnreached) {
 		return err
 	}
-	absent := errors.New("the configuration has no admin endpoint")
-	if address != "" {
-		absent = withAdmin(ctx, address, tell, do)
-	}
-	if address != "" && !errors.Is(absent, errUnreached) {
-		return absent
-	}
-	tell("%v; %s", absent, says)
+	fmt.Fprintf(cmd.ErrOrStderr(), "%v; %s\n", err, says)
 	return withApp(raw, func(app *App) error {
-		d, err := own(ctx, app)
+		d, err := own(cmd.Context(), app)
 		if err != nil {
 			return err
 		}
-		return do(ctx, d)
+		return do(cmd.Context(), d)
 	})
+}
+
+// withRunning calls do with the desk of the running gateway. If there is none, the
+// error wraps errUnreached. It returns the configuration too, if that was read.
+func (f deskFlags) withRunning(cmd *cobra.Command, format formatFlag, do func(context.Context, *adminDesk) error) ([]byte, error) {
+	if !slices.Contains(format.allowed, *format.value) {
+		return nil, fmt.Errorf("--format: must be %s", strings.Join(format.allowed, " or "))
+	}
+	if *f.address != "" {
+		return nil, withAdmin(cmd, *f.address, do)
+	}
+	raw, err := f.load()
+	if err != nil {
+		return nil, fmt.Errorf("finding the gateway (--address would name its admin endpoint): %w", err)
+	}
+	address, err := adminAddress(raw)
+	switch {
+	case err != nil:
+		return nil, err
+	case address == "":
+		return raw, fmt.Errorf("%w: the configuration has no admin endpoint", errUnreached)
+	}
+	return raw, withAdmin(cmd, address, do)
 }
 
 // errUnreached means that nobody listens at the admin endpoint.
 var errUnreached = errors.New("no running gateway is reached")
 
 // withAdmin calls do with a running gateway.
-func withAdmin(ctx context.Context, address string, tell func(string, ...any), do func(context.Context, desk) error) error {
+func withAdmin(cmd *cobra.Command, address string, do func(context.Context, *adminDesk) error) error {
 	remote, err := newAdminDesk(address)
 	if err != nil {
 		return err
 	}
 	defer remote.close()
-	if err := remote.reach(ctx); err != nil {
+	if err := remote.reach(cmd.Context()); err != nil {
 		return fmt.Errorf("%w: %w", errUnreached, err)
 	}
-	tell("asking the gateway at %s", address)
-	return do(ctx, remote)
+	fmt.Fprintf(cmd.ErrOrStderr(), "asking the gateway at %s\n", address)
+	return do(cmd.Context(), remote)
 }
 
 // adminAddress is the admin endpoint of a configuration; "" if it has none.

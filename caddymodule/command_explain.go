@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -51,14 +52,14 @@ token on standard input with --token-stdin.`,
 	}
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		return config.withApp(func(app *App) error {
-			return explain(cmd.OutOrStdout(), cmd.InOrStdin(), app, flags)
+			return explain(cmd.Context(), cmd.OutOrStdout(), cmd.InOrStdin(), app, flags)
 		})
 	}
 	return command
 }
 
 // explain decides the request and prints how.
-func explain(w io.Writer, stdin io.Reader, app *App, flags explainFlags) error {
+func explain(ctx context.Context, w io.Writer, stdin io.Reader, app *App, flags explainFlags) error {
 	config := app.rt.gateway.Config
 	request, policy, err := flags.request(stdin, config.Policy)
 	if err != nil {
@@ -73,7 +74,7 @@ func explain(w io.Writer, stdin io.Reader, app *App, flags explainFlags) error {
 		request.Body = bytes.NewReader(body)
 		request.Header = http.Header{"Content-Type": {bodyType(config.Catalogue, flags.target)}}
 	}
-	record, problem := gateway.New(config).Explain(request)
+	record, problem := gateway.New(config).Explain(ctx, request)
 	for _, line := range [][2]string{
 		{"merchant", record.Merchant},
 		{"source", record.Source.String()},

@@ -47,10 +47,24 @@ type App struct {
 	// Forms of callbacks to add to the known ones, or corrections of them, by name.
 	CallbackShapes map[string]*CallbackShape `json:"callback_shapes,omitempty"`
 
+	// Which signatures of merchants are fresh. Default: as the fields say.
+	Signatures *Signatures `json:"signatures,omitempty"`
+
 	// The largest request body that a merchant may send, in bytes. Larger ones
 	// are refused with `body-too-large`. Default: 65536 (64 KiB). Bodies are
 	// held in memory as a whole while they are worked on.
 	MaxBody int64 `json:"max_body,omitempty"`
+
+	// The hosts at which money is real: exact names, each with its port if that
+	// is not the scheme's own. A live account is used at no other host, and a test
+	// account at none of these. Default: `nowpay.in`. A list replaces the default.
+	LiveHosts []string `json:"live_hosts,omitempty"`
+
+	// Lets the system dump the process's memory into a file when it crashes, and
+	// lets debuggers of its own user look into it. DANGER: the key is in that file,
+	// readable for everyone who gets at it. Default: false. A process that has begun
+	// without it stays without until it is started anew.
+	CoreDumps bool `json:"core_dumps,omitempty"`
 
 	rt *runtime // set by Provision
 }
@@ -70,6 +84,18 @@ type Account struct {
 	// moves no money. Default: answers carry no proof, and are believed because
 	// of the TLS connection that they come on.
 	VerifyRaw json.RawMessage `json:"verify,omitempty" caddy:"namespace=nowpay.verifiers inline_key=scheme"`
+
+	// For how long after a rotation the credential before is still good for checking
+	// what Nowpay has signed: answers and callbacks that were under way. Nothing is
+	// sent with it any more. Default: not at all; it is then wiped with the last
+	// request that uses it.
+	Overlap caddy.Duration `json:"overlap,omitempty"`
+
+	// Whether the account moves real money: `live` or `test`. A live account is
+	// used only at one of the `live_hosts`, by https unless `insecure_http` is
+	// given, and a test account at none of them: anything else stops the load.
+	// Default: `live` if the upstream is one of the live hosts, else `test`.
+	Mode string `json:"mode,omitempty"`
 }
 
 // Upstream is the provider and the way to it. Nothing in it can be overridden
@@ -288,6 +314,13 @@ type Merchant struct {
 	// User ids as Caddy's `authentication` handler sets them.
 	Users []string `json:"users,omitempty"`
 
+	// The keys with which the merchant signs its requests as RFC 9421 describes (HTTP
+	// Message Signatures). With one of them or more, unsigned requests are refused,
+	// whatever else identifies the merchant: a stolen token is worth nothing. A
+	// signature must cover the method, the target and `content-digest`, have a nonce,
+	// and be fresh; each is taken once. Default: the merchant does not sign.
+	Signatures []*SignatureKey `json:"signatures,omitempty"`
+
 	// The networks from which the merchant may call, as CIDR or single
 	// addresses. Required. Behind a proxy, configure Caddy's `trusted_proxies`
 	// with `trusted_proxies_strict`, or callers can choose the address. To allow
@@ -330,6 +363,32 @@ type Merchant struct {
 	// still have them in their bodies. Default: false, which refuses such
 	// requests with `credential-in-request`.
 	StripCredentials bool `json:"strip_credentials,omitempty"`
+}
+
+// SignatureKey is a key with which a merchant signs.
+type SignatureKey struct {
+	// The algorithm: `hmac-sha256`, `ed25519`, `ecdsa-p256-sha256` or
+	// `rsa-pss-sha512`. Required.
+	Algorithm string `json:"algorithm,omitempty"`
+
+	// The name that signatures give the key. No two keys may have the same one, of
+	// whatever merchant. Required.
+	ID string `json:"id,omitempty"`
+
+	// For `hmac-sha256` a file with the shared key, at least 32 characters on one
+	// line, which nobody but its owner and group may read; it is read when the
+	// gateway starts or the configuration is loaded anew. For the others a file with the
+	// public key, or a certificate, in PEM. Required.
+	File string `json:"file,omitempty"`
+}
+
+// Signatures says which signatures of merchants are fresh.
+type Signatures struct {
+	// How old a signature may be. Its nonce is remembered for as long. Default: `1m`.
+	MaxAge caddy.Duration `json:"max_age,omitempty"`
+
+	// How far the merchants' clocks may be apart from ours. Default: `30s`.
+	Skew caddy.Duration `json:"skew,omitempty"`
 }
 
 // Rate is how often something may happen: `requests` in each `per` on average,

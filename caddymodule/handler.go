@@ -80,7 +80,7 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) gateway.Answe
 	}
 	defer rt.leave()
 	request := gateway.Request{
-		Caller: h.caller(r), Method: r.Method, Target: r.RequestURI, Header: r.Header,
+		Caller: h.caller(r), Method: r.Method, Target: r.RequestURI, Scheme: schemeOf(r), Host: r.Host, Header: r.Header,
 		Early: early(r), Body: &timedBody{body: r.Body, control: http.NewResponseController(w)},
 	}
 	switch {
@@ -97,6 +97,14 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) gateway.Answe
 // section 8). A proxy in front says so in a header (RFC 8470, section 5.1).
 func early(r *http.Request) bool {
 	return r.TLS != nil && !r.TLS.HandshakeComplete || len(r.Header.Values("Early-Data")) > 0
+}
+
+// schemeOf is the scheme by which the request came.
+func schemeOf(r *http.Request) string {
+	if r.TLS == nil {
+		return "http"
+	}
+	return "https"
 }
 
 // bodyTime is how long a merchant may take to send a body.

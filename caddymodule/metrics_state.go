@@ -12,9 +12,11 @@ import (
 // stateCollector reads the state of the serving configuration at each scrape,
 // so that ages are right to the moment.
 type stateCollector struct {
+	account   *prometheus.Desc
 	available *prometheus.Desc
 	age       *prometheus.Desc
 	version   *prometheus.Desc
+	previous  *prometheus.Desc
 	egressUp  *prometheus.Desc
 
 	journalUp *prometheus.Desc
@@ -34,9 +36,11 @@ func newStateCollector(namespace string) *stateCollector {
 		return prometheus.NewDesc(prometheus.BuildFQName(namespace, "", name), help, labels, nil)
 	}
 	return &stateCollector{
+		account:   desc("account_info", "1, with whether the account is live or test.", "account", "mode"),
 		available: desc("credential_available", "1 if the account's credential can be used, 0 if there is none or it is too old.", "account"),
 		age:       desc("credential_age_seconds", "Time since the account's credential was last read from its secret source.", "account"),
 		version:   desc("credential_version", "Version of the account's credential in its secret source.", "account"),
+		previous:  desc("credential_previous_kept", "1 while the account's credential before is known beside the current one.", "account"),
 		egressUp:  desc("egress_address_up", "1 if the egress address is on this machine.", "address"),
 
 		journalUp: desc("journal_up", "1 if transactions can be recorded; if not, money operations are refused."),
@@ -55,7 +59,7 @@ func newStateCollector(namespace string) *stateCollector {
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		c.available, c.age, c.version, c.egressUp, c.journalUp, c.writes, c.commits, c.open, c.oldest, c.attention,
+		c.account, c.available, c.age, c.version, c.previous, c.egressUp, c.journalUp, c.writes, c.commits, c.open, c.oldest, c.attention,
 		c.callbacksWait, c.notificationsWait, c.notificationOldest,
 	} {
 		ch <- desc
@@ -72,6 +76,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	c.collectJournal(ch, rt.journal.Journal, gauge)
+	for _, m := range rt.modes {
+		gauge(c.account, 1, m.Name, m.Mode)
+	}
 	for name, source := range rt.accounts {
 		status := source.Status()
 		gauge(c.available, oneIf(status.Available), name)
@@ -79,6 +86,7 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 			gauge(c.age, status.Age.Seconds(), name)
 			gauge(c.version, float64(status.Version), name)
 		}
+		gauge(c.previous, oneIf(status.Previous != 0), name)
 	}
 	for _, address := range rt.egress.Addresses() {
 		gauge(c.egressUp, oneIf(address.Up), address.Addr.String())

@@ -63,9 +63,12 @@ type runtime struct {
 	gateway    *gateway.Gateway
 	egress     *egress.Client
 	accounts   map[string]*pooledSource
+	origins    map[string]origin // of the accounts' credentials
+	modes      []accountMode
 	keys       []string                  // of the pool of sources, acquired and not yet given back
 	senders    map[string]*notify.Sender // of notifications, by merchant
 	signing    map[string]*pooledSource  // of the secrets of notifications that are in the pool, by merchant
+	sharedKeys []*sharedKeyFile          // of merchants who sign
 	journal    *pooledJournal
 	journalKey string // of the pool of journals, acquired and not yet given back
 	logger     *slog.Logger
@@ -96,6 +99,7 @@ func newRuntime(logger *slog.Logger) *runtime {
 		reading:     reading,
 		stopReading: stopReading,
 		accounts:    make(map[string]*pooledSource),
+		origins:     make(map[string]origin),
 		logger:      logger,
 		underWay:    &underWay,
 		ready:       ready,
@@ -148,6 +152,7 @@ func (r *runtime) unserve() {
 		for name, source := range previous.signing {
 			source.SetLogger(previous.logger.With("merchant", name))
 		}
+		previous.keepPrevious()
 		previous.journal.SetLogger(previous.logger)
 	}
 }

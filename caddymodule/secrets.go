@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"time"
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/caddyserver/caddy/v2/caddyconfig/caddyfile"
@@ -27,6 +28,10 @@ type SecretProvider interface {
 	// in logs and holds no secret. Valid once the module is provisioned.
 	Key() string
 
+	// Where tells operators where the credential is kept. It holds no secret.
+	// Valid once the module is provisioned.
+	Where() string
+
 	// New makes the source. It does not start it.
 	New(logger *slog.Logger) (ManagedSource, error)
 }
@@ -39,6 +44,10 @@ type ManagedSource interface {
 	// ctx ends, or with the reason why there is none. The work goes on after an
 	// error: the source recovers by itself. It is called at most once.
 	Start(ctx context.Context) error
+
+	// Keep sets for how long after a rotation Known returns the credential before
+	// as well. The last word counts, at once. The default, 0, is not at all.
+	Keep(d time.Duration)
 
 	// SetLogger replaces the logger, whose configuration may be about to end.
 	SetLogger(logger *slog.Logger)
@@ -96,6 +105,9 @@ func (f *FileSecret) Provision(caddy.Context) error {
 
 // Key implements [SecretProvider].
 func (f *FileSecret) Key() string { return "file " + f.path }
+
+// Where implements [SecretProvider].
+func (f *FileSecret) Where() string { return f.path }
 
 // New implements [SecretProvider].
 func (f *FileSecret) New(logger *slog.Logger) (ManagedSource, error) {

@@ -232,6 +232,15 @@ func (v *VaultSecret) identify(auth VaultAuth) error {
 // Key implements [SecretProvider].
 func (v *VaultSecret) Key() string { return v.key }
 
+// Where implements [SecretProvider].
+func (v *VaultSecret) Where() string {
+	where := v.config.Path + " at " + v.config.Address
+	if v.config.Namespace != "" {
+		where += ", namespace " + v.config.Namespace
+	}
+	return where
+}
+
 // New implements [SecretProvider].
 func (v *VaultSecret) New(logger *slog.Logger) (ManagedSource, error) {
 	return vault.New(v.config, vault.Options{Logger: logger})

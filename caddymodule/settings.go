@@ -34,12 +34,17 @@ type settings struct {
 	reconcile gateway.Reconcile
 	callbacks *gateway.Callbacks // nil: none are taken
 	maxBody   int
+
+	signatures *signer.Requests // nil: no merchant signs
+	sharedKeys []*sharedKeyFile // of merchants, to be loaded at the start
 }
 
 type accountSettings struct {
-	secret SecretProvider
-	sign   signer.Scheme
-	verify signer.Verifier // nil: answers carry no proof
+	secret  SecretProvider
+	sign    signer.Scheme
+	verify  signer.Verifier // nil: answers carry no proof
+	overlap time.Duration
+	live    bool
 }
 
 const (
@@ -69,6 +74,9 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	if s.accounts, err = a.accounts(ctx); err != nil {
 		return nil, err
 	}
+	if err := a.modes(s); err != nil {
+		return nil, err
+	}
 	if s.journal, err = a.journal(ctx); err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
@@ -82,8 +90,27 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	if s.callbacks, err = a.Callbacks.settings(shapes); err != nil {
 		return nil, fmt.Errorf("callbacks: %w", err)
 	}
+	if err := s.checkSigned(); err != nil {
+		return nil, err
+	}
+	if s.signatures, s.sharedKeys, err = a.signatures(); err != nil {
+		return nil, err
+	}
 	s.policy, err = a.policy(s.catalogue)
 	return s, err
+}
+
+// checkSigned refuses to ask for signed callbacks where nothing can verify them.
+func (s *settings) checkSigned() error {
+	if s.callbacks == nil || !s.callbacks.Signed {
+		return nil
+	}
+	for _, account := range s.accounts {
+		if _, ok := account.verify.(signer.RequestVerifier); ok {
+			return nil
+		}
+	}
+	return errors.New("callbacks: signed: no account has keys for it: write `verify httpsig { … }` in an account")
 }
 
 // accounts loads the guest modules of each account.
@@ -121,6 +148,9 @@ func (a *Account) settings(ctx caddy.Context) (s accountSettings, err error) {
 		if s.verify, err = guest[signer.Verifier](ctx, a, "VerifyRaw"); err != nil {
 			return s, fmt.Errorf("verify: %w", err)
 		}
+	}
+	if s.overlap = time.Duration(a.Overlap); s.overlap < 0 {
+		return s, errors.New("overlap: must not be negative")
 	}
 	return s, nil
 }

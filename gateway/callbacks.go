@@ -24,6 +24,8 @@ type Callbacks struct {
 	// Proof reports whether a request carries the secret that was registered with
 	// the URL. Nil: there is none.
 	Proof func(CallbackRequest) bool
+	// Signed asks for a signature that the verifier of one of the accounts accepts.
+	Signed bool
 	// Settle lets a callback settle a transaction where no status operation can be
 	// asked. Otherwise a person is called for.
 	Settle bool
@@ -58,6 +60,9 @@ type CallbackRequest struct {
 	Method string
 	Path   string
 	Query  string
+	Target string // the request target, byte for byte
+	Scheme string // http or https, and the Host header
+	Host   string
 	Early  bool // came before the TLS handshake was complete
 	Header http.Header
 	Body   io.Reader
@@ -65,7 +70,7 @@ type CallbackRequest struct {
 
 // What becomes of a callback request.
 const (
-	CallbackRefused   = "refused"   // from a wrong address, or without the secret
+	CallbackRefused   = "refused"   // from a wrong address, or without the secret or the signature
 	CallbackBroken    = "broken"    // it did not arrive whole
 	CallbackForgotten = "forgotten" // one of very many, of no transaction or of the same one
 	CallbackLost      = "lost"      // it could not be recorded
@@ -117,6 +122,11 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 	body, err := io.ReadAll(io.LimitReader(r.Body, callback.MaxBody+1))
 	if err != nil {
 		return CallbackBroken, "", fmt.Errorf("reading the body: %w", err)
+	}
+	if g.Callbacks.Signed {
+		if err := g.provenCallback(ctx, r, body); err != nil {
+			return CallbackRefused, "", err
+		}
 	}
 	received := callback.Received{Method: r.Method, ContentType: strings.Join(r.Header.Values("Content-Type"), ", "), Query: r.Query, Body: body}
 	says, err := g.Callbacks.Shapes.Read(received)

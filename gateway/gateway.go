@@ -16,19 +16,23 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
 // Account is one account at the provider: where its credential comes from, how
-// requests are signed with it, and how answers prove where they come from.
+// requests are signed with it, and how answers prove that they are genuine.
 type Account struct {
 	Secret secret.Source
 	Sign   signer.Scheme
 	Verify signer.Verifier // nil: answers carry no proof
+	// Live says that the account moves real money. The answers of a simulator are
+	// not believed then.
+	Live bool
 }
 
-// Config is what a [Gateway] needs. Every field must be set, but for Callbacks and
-// Notify.
+// Config is what a [Gateway] needs. Every field must be set, but for Signatures,
+// Callbacks and Notify.
 type Config struct {
 	Catalogue *nowpay.Catalogue
 	Policy    *whitelist.Policy
@@ -36,10 +40,12 @@ type Config struct {
 	Egress    *egress.Client
 	Journal   *journal.Journal
 	Limits    *Limits
-	Reconcile Reconcile
-	Callbacks *Callbacks          // nil: none are taken
-	Notify    map[string]Notifier // by merchant; those without are not told
-	MaxBody   int                 // bytes of a merchant's body
+	// Signatures verifies what merchants sign. Nil: none does.
+	Signatures *signer.Requests
+	Reconcile  Reconcile
+	Callbacks  *Callbacks          // nil: none are taken
+	Notify     map[string]Notifier // by merchant; those without are not told
+	MaxBody    int                 // bytes of a merchant's body
 
 	Logger   *slog.Logger     // gets one decision record for each exchange
 	Record   func(*Record)    // gets the same record, for metrics; must not block
@@ -59,13 +65,14 @@ type Gateway struct {
 	asking   *asking
 	strays   *rate.Limiter // of callbacks of which nothing is known
 	refusals *rate.Limiter // of log lines of those that are refused
+	alarms   *rate.Limiter // of log lines that call for a person because of refusals
 	inbox    *post
 	outbox   *post
 }
 
 // New makes a gateway.
 func New(cfg Config) *Gateway {
-	g := &Gateway{Config: cfg, asking: newAsking(cfg), strays: rate.NewLimiter(strayRate, strayBurst), refusals: rate.NewLimiter(refusalRate, refusalBurst)}
+	g := &Gateway{Config: cfg, asking: newAsking(cfg), strays: rate.NewLimiter(strayRate, strayBurst), refusals: rate.NewLimiter(refusalRate, refusalBurst), alarms: rate.NewLimiter(rate.Every(time.Minute), 1)}
 	g.inbox = g.newPost(journal.Inbox, g.inboxLanes, g.workOff)
 	g.outbox = g.newPost(journal.Outbox, g.outboxLanes, g.deliver)
 	return g
@@ -76,7 +83,9 @@ type Request struct {
 	Caller whitelist.Caller
 	Method string
 	Target string // the request target, byte for byte
-	Early  bool   // came before the TLS handshake was complete: neither the source nor that it comes once is certain
+	Scheme string // http or https, and the Host header: where a signature says it was sent to
+	Host   string
+	Early  bool // came before the TLS handshake was complete: neither the source nor that it comes once is certain
 	Header http.Header
 	Body   io.Reader
 }
@@ -92,6 +101,7 @@ type Answer struct {
 type exchange struct {
 	record    Record
 	merchant  *whitelist.Merchant // nil in a status call of the gateway's own
+	signature *httpsig.Verified   // of the merchant's; nil: none
 	account   string
 	operation *nowpay.Operation
 	body      *nowpay.Body   // as it is sent, but for the credential
@@ -116,9 +126,9 @@ func (g *Gateway) Exchange(ctx context.Context, r Request) Answer {
 // Explain decides a request as Exchange would, and says what it found. Without
 // a body the decision is that before the body is read. No credential is taken,
 // nothing is sent, logged or counted.
-func (g *Gateway) Explain(r Request) (Record, *Problem) {
+func (g *Gateway) Explain(ctx context.Context, r Request) (Record, *Problem) {
 	x := g.begin(r)
-	problem := g.identify(x, r)
+	problem := g.identify(ctx, x, r)
 	if problem == nil && r.Body != nil {
 		problem = g.admit(x, r)
 	}
@@ -137,7 +147,7 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 			answer, problem = g.recovered(ctx, x, p)
 		}
 	}()
-	if problem := g.identify(x, r); problem != nil {
+	if problem := g.identify(ctx, x, r); problem != nil {
 		return Answer{}, problem
 	}
 	if problem := g.throttle(x.merchant); problem != nil {
@@ -146,28 +156,47 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 	if problem := g.admit(x, r); problem != nil {
 		return Answer{}, problem
 	}
+	if problem := g.useNonce(ctx, x, x.merchant); problem != nil {
+		return Answer{}, problem
+	}
 	if x.operation.MovesMoney {
 		return g.once(ctx, x)
 	}
 	return g.carry(ctx, x)
 }
 
-// carry sends a request that is admitted, and checks the answer.
+// carry sends a request that is admitted, and checks the answer. What was refused,
+// moves no money and costs nothing is sent once more if there is another credential
+// by now: the refusal looks like that of a key which was replaced.
 func (g *Gateway) carry(ctx context.Context, x *exchange) (Answer, *Problem) {
+	answer, problem := g.attempt(ctx, x)
+	if x.record.Outcome == nowpay.Refused && !x.operation.MovesMoney && !x.operation.MayCost && g.replaced(ctx, x) {
+		answer, problem = g.attempt(ctx, x)
+	}
+	return answer, problem
+}
+
+// attempt signs and sends a request, and checks the answer.
+func (g *Gateway) attempt(ctx context.Context, x *exchange) (Answer, *Problem) {
 	signed, credential, problem := g.sign(ctx, x)
 	if problem != nil {
 		return Answer{}, problem
 	}
 	defer credential.Release()
 	// From here on a merchant that hangs up changes nothing.
-	response, problem := g.send(context.WithoutCancel(ctx), x, signed)
+	ctx = context.WithoutCancel(ctx)
+	response, problem := g.send(ctx, x, signed)
 	if problem != nil {
 		return Answer{}, problem
 	}
 	if response == nil {
 		return g.unanswered(x)
 	}
-	return g.check(x, response, credential.Key())
+	answer, err := g.prove(ctx, x, signed, response, credential)
+	if err != nil {
+		return g.unproven(x, err)
+	}
+	return g.check(x, answer, credential.Key())
 }
 
 // close records the exchange and completes the answer.

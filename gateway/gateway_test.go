@@ -42,9 +42,14 @@ type parts struct {
 	store    *secret.Store
 	acquired atomic.Int32 // credentials taken
 	received atomic.Int32 // requests that reached the provider
-	answer   atomic.Pointer[http.HandlerFunc]
-	records  []Record
-	log      bytes.Buffer
+
+	refreshed    atomic.Int32 // how often the credential was asked for anew
+	refresh      func()       // what that does; nil: nothing
+	refreshFails error
+
+	answer  atomic.Pointer[http.HandlerFunc]
+	records []Record
+	log     bytes.Buffer
 }
 
 // answers sets what the provider does.
@@ -60,7 +65,17 @@ func (p *parts) Status() secret.Status { return p.store.Status() }
 
 func (p *parts) Known() []*secret.Credential { return p.store.Known() }
 
-func (p *parts) Refresh(context.Context) error { return nil }
+// Refresh has the source look again, which finds what refresh puts into the store.
+func (p *parts) Refresh(context.Context) error {
+	p.refreshed.Add(1)
+	if p.refresh != nil {
+		p.refresh()
+	}
+	if p.refreshFails != nil {
+		return p.refreshFails
+	}
+	return nil
+}
 
 func newParts(t *testing.T) *parts {
 	t.Helper()
@@ -261,7 +276,7 @@ func TestExplain(t *testing.T) {
 		{"bad body", request("/api/bank/payout", "{}"), InvalidField},
 		{"denied", request("/api/bank/register", "{}"), OperationNotAllowed},
 	} {
-		record, problem := p.Explain(test.request)
+		record, problem := p.Explain(t.Context(), test.request)
 		var code Code
 		if problem != nil {
 			code = problem.Code
@@ -414,7 +429,7 @@ func TestLeakedAnswerIsOverwritten(t *testing.T) {
 	operation, _ := p.Catalogue.Lookup("bank/payout")
 	x := &exchange{operation: operation, ownID: "1001", sent: integrity.Sent{Operation: operation, RequestID: "1001", Amount: 150}}
 	leaked := []byte(strings.Replace(payoutDone, "Done", testKey, 1))
-	response := &egress.Response{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: leaked}
+	response := integrity.Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}}, Body: leaked}
 	answer, problem := p.check(x, response, secret.New([]byte(testKey)))
 	if problem != nil || answer.Status != http.StatusOK || !strings.Contains(string(answer.Body), `"yourrequestid":"1001"`) {
 		t.Fatalf("%d %s, problem %v", answer.Status, answer.Body, problem)

@@ -80,6 +80,9 @@ func (g *Gateway) carryConfirmed(ctx context.Context, x *exchange) (answer Answe
 	if problem == nil && x.operation.RevalidatePolicy() == nowpay.RevalidateAlways {
 		answer = g.confirm(ctx, x, answer)
 	}
+	if x.record.Outcome == nowpay.Refused {
+		g.refused(ctx, x)
+	}
 	return answer, problem
 }
 

@@ -5,7 +5,6 @@ import (
 	"net/http"
 
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
-	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
 // operationView is one operation as GET /operations shows it.
@@ -42,15 +41,15 @@ type operationsView struct {
 func (g *Gateway) Operations(ctx context.Context, r Request) Answer {
 	x := g.begin(r)
 	x.record.ID = g.NewID()
-	answer, problem := g.operations(x, r)
+	answer, problem := g.operations(ctx, x, r)
 	return g.close(ctx, x, answer, problem)
 }
 
-func (g *Gateway) operations(x *exchange, r Request) (Answer, *Problem) {
+func (g *Gateway) operations(ctx context.Context, x *exchange, r Request) (Answer, *Problem) {
 	if problem := refuseEarly(x, r); problem != nil {
 		return Answer{}, problem
 	}
-	merchant, problem := g.decide(&x.record, whitelist.Args{Caller: r.Caller})
+	merchant, problem := g.decide(ctx, x, r, "")
 	if problem != nil {
 		return Answer{}, problem
 	}
@@ -59,6 +58,9 @@ func (g *Gateway) operations(x *exchange, r Request) (Answer, *Problem) {
 	}
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return Answer{}, &Problem{Code: MethodNotAllowed, Detail: "the list is read with GET", Allow: http.MethodGet}
+	}
+	if problem := g.useNonce(ctx, x, merchant); problem != nil {
+		return Answer{}, problem
 	}
 	view := operationsView{Merchant: merchant.Name, Operations: []operationView{}}
 	if merchant.MaxAmount > 0 {

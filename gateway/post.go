@@ -19,8 +19,10 @@ const (
 	// postLease is how long messages that were taken are nobody else's: longer than
 	// working on one may take.
 	postLease = 2 * time.Minute
-	// keepMessages is how long messages that are done with are kept.
+	// keepMessages is how long messages that are done with are kept, and keepNonces
+	// how long nonces after they have expired: the clocks of gateways may differ.
 	keepMessages  = 30 * 24 * time.Hour
+	keepNonces    = 10 * time.Minute
 	pruneInterval = 10 * time.Minute
 	pruneAtOnce   = 1000
 )
@@ -174,7 +176,7 @@ func (p *post) one(ctx context.Context, m journal.Message) {
 	p.Posted(after)
 }
 
-// prune deletes messages that are done with for long.
+// prune deletes messages that are done with for long, and nonces that have expired.
 func (g *Gateway) prune(ctx context.Context) {
 	timer := time.NewTimer(g.jitter(pruneInterval))
 	defer timer.Stop()
@@ -184,12 +186,13 @@ func (g *Gateway) prune(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		n, err := g.Journal.PruneMessages(ctx, g.Now().Add(-keepMessages), pruneAtOnce)
-		if err != nil && ctx.Err() == nil && !errors.Is(err, journal.ErrUnavailable) {
-			g.Logger.ErrorContext(ctx, "deleting old messages", "error", err)
+		messages, failed := g.Journal.PruneMessages(ctx, g.Now().Add(-keepMessages), pruneAtOnce)
+		nonces, err := g.Journal.PruneNonces(ctx, g.Now().Add(-keepNonces), pruneAtOnce)
+		if err = errors.Join(failed, err); err != nil && ctx.Err() == nil && !errors.Is(err, journal.ErrUnavailable) {
+			g.Logger.ErrorContext(ctx, "deleting old messages and nonces", "error", err)
 		}
 		wait := g.jitter(pruneInterval)
-		if n == pruneAtOnce {
+		if messages == pruneAtOnce || nonces == pruneAtOnce {
 			wait = g.jitter(postInterval)
 		}
 		timer.Reset(wait)

@@ -176,6 +176,17 @@ func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.K
 	}
 	defer cancel()
 	x := &exchange{account: t.Account, operation: status, body: body}
+	asked := integrity.Asked{Operation: operation, StatusOperation: status, Known: known}
+	verdict, err = g.askOnce(ctx, x, asked)
+	if err == nil && slices.Contains(verdict.Findings, integrity.QueryRefused) && g.replaced(ctx, x) {
+		verdict, err = g.askOnce(ctx, x, asked)
+	}
+	return verdict, err
+}
+
+// askOnce signs and sends a status query, and reads the answer.
+func (g *Gateway) askOnce(ctx context.Context, x *exchange, asked integrity.Asked) (verdict integrity.StatusVerdict, err error) {
+	verdict.Outcome = nowpay.Unknown
 	signed, credential, problem := g.sign(ctx, x)
 	if problem != nil {
 		return verdict, x.failure(problem)
@@ -185,11 +196,14 @@ func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.K
 	if problem != nil || response == nil {
 		return verdict, x.failure(problem)
 	}
-	asked := integrity.Asked{Operation: operation, StatusOperation: status, Known: known}
-	answer := integrity.Answer{Status: response.Status, Header: response.Header, Body: response.Body}
+	answer, err := g.prove(ctx, x, signed, response, credential)
+	if err != nil {
+		verdict.Findings = []integrity.Finding{integrity.Unproven}
+		return verdict, err
+	}
 	verdict = integrity.CheckStatus(asked, answer, credential.Key())
 	if verdict.Leak {
-		clear(response.Body)
+		clear(answer.Body)
 	}
 	return verdict, nil
 }

@@ -21,17 +21,17 @@ import (
 
 // identify finds out who calls, from where, and what for. Nothing of the body
 // has been read yet.
-func (g *Gateway) identify(x *exchange, r Request) *Problem {
+func (g *Gateway) identify(ctx context.Context, x *exchange, r Request) *Problem {
 	if problem := refuseEarly(x, r); problem != nil {
 		return problem
 	}
 	name, targetErr := whitelist.ParseTarget(r.Target)
 	operation, known := g.Catalogue.Lookup(name)
-	args := whitelist.Args{Caller: r.Caller}
+	called := ""
 	if known {
-		args.Operation = operation.Name
+		called = operation.Name
 	}
-	merchant, problem := g.decide(&x.record, args)
+	merchant, problem := g.decide(ctx, x, r, called)
 	if problem != nil {
 		return problem
 	}
@@ -59,18 +59,23 @@ func refuseEarly(x *exchange, r Request) *Problem {
 	return &Problem{Code: TooEarly, Detail: "send it again when the TLS handshake is complete"}
 }
 
-// decide asks the whitelist and notes its decision.
-func (g *Gateway) decide(record *Record, args whitelist.Args) (*whitelist.Merchant, *Problem) {
-	decision, err := g.Policy.Decide(args)
+// decide asks the whitelist who calls, and whether the operation may be called; ""
+// for none. It notes the decision.
+func (g *Gateway) decide(ctx context.Context, x *exchange, r Request, operation string) (*whitelist.Merchant, *Problem) {
+	unsigned := g.identifySigner(ctx, x, &r)
+	decision, err := g.Policy.Decide(whitelist.Args{Caller: r.Caller, Operation: operation})
 	if err != nil {
 		decision = whitelist.Decision{Rule: "no readable source address", Reason: whitelist.SourceNotAllowed}
 	}
-	record.Operation = args.Operation
-	record.note(decision)
-	if !decision.Allowed {
-		return nil, refusal(decision)
+	x.record.Operation = operation
+	x.record.note(decision)
+	if decision.Allowed {
+		return decision.Merchant, nil
 	}
-	return decision.Merchant, nil
+	if unsigned != nil {
+		x.record.Rule += "; its signature: " + unsigned.Error()
+	}
+	return nil, refusal(decision)
 }
 
 // refusal says of a decision only what its merchant may know.
@@ -78,7 +83,7 @@ func refusal(d whitelist.Decision) *Problem {
 	problem := &Problem{Code: Code(d.Reason)}
 	switch d.Reason {
 	case whitelist.Unauthenticated:
-		problem.Detail = "send a valid token as Authorization: Bearer <token>, or the client certificate or user that the gateway knows"
+		problem.Detail = "send a valid token as Authorization: Bearer <token>, or the client certificate or user that the gateway knows, and the signature if it asks for one"
 	case whitelist.SourceNotAllowed:
 		problem.Detail = "the address that the request came from is not in the merchant's whitelist"
 	case whitelist.OperationNotAllowed:
@@ -95,7 +100,7 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 	if problem := checkMediaType(r.Header, x.operation); problem != nil {
 		return problem
 	}
-	body, problem := g.readBody(x.operation, r.Body)
+	body, problem := g.readBody(x, r)
 	if problem != nil {
 		return problem
 	}
@@ -113,7 +118,7 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 	if err := x.operation.CheckFields(body); err != nil {
 		return invalidField(err)
 	}
-	x.sent = integrity.Sent{Operation: x.operation}
+	x.sent = integrity.Sent{Operation: x.operation, Live: g.Accounts[x.account].Live}
 	if problem := x.admitRequestID(); problem != nil {
 		return problem
 	}
@@ -211,9 +216,9 @@ func checkMediaType(header http.Header, operation *nowpay.Operation) *Problem {
 }
 
 // readBody reads at most what is allowed, and all of it strictly.
-func (g *Gateway) readBody(operation *nowpay.Operation, r io.Reader) (*nowpay.Body, *Problem) {
+func (g *Gateway) readBody(x *exchange, r Request) (*nowpay.Body, *Problem) {
 	tooLarge := &Problem{Code: BodyTooLarge, Detail: fmt.Sprintf("a body may have %d bytes", g.MaxBody)}
-	raw, err := io.ReadAll(io.LimitReader(r, int64(g.MaxBody)+1))
+	raw, err := io.ReadAll(io.LimitReader(r.Body, int64(g.MaxBody)+1))
 	var limit *http.MaxBytesError
 	switch {
 	case errors.As(err, &limit): // request_body in the Caddyfile
@@ -221,8 +226,11 @@ func (g *Gateway) readBody(operation *nowpay.Operation, r io.Reader) (*nowpay.Bo
 	case err != nil:
 		return nil, &Problem{Code: MalformedBody, Detail: "the body did not arrive whole"}
 	}
+	if problem := x.checkDigest(r.Header, raw); problem != nil {
+		return nil, problem
+	}
 	parse := nowpay.ParseJSON
-	if operation.Encoding == nowpay.Form {
+	if x.operation.Encoding == nowpay.Form {
 		parse = nowpay.ParseForm
 	}
 	body, err := parse(raw, nowpay.Limits{Bytes: g.MaxBody})
@@ -311,14 +319,13 @@ func (g *Gateway) unanswered(x *exchange) (Answer, *Problem) {
 }
 
 // check holds the answer against the request, and passes on what is genuine.
-func (g *Gateway) check(x *exchange, response *egress.Response, key secret.Value) (Answer, *Problem) {
-	verdict := integrity.Check(x.sent, integrity.Answer{Status: response.Status, Header: response.Header, Body: response.Body}, key)
+func (g *Gateway) check(x *exchange, response integrity.Answer, key secret.Value) (Answer, *Problem) {
+	verdict := integrity.Check(x.sent, response, key)
 	x.record.Outcome, x.record.Findings = verdict.Outcome, verdict.Findings
-	x.record.ProviderID = verdict.ProviderID
+	x.record.ProviderID, x.record.Integrity = verdict.ProviderID, verified
 	if verdict.Leak {
 		clear(response.Body) // the verdict's body is a scrubbed copy
 	}
-	x.record.Integrity = verified
 	if len(verdict.Findings) > 0 {
 		x.record.Integrity = unverified
 	}

@@ -93,7 +93,7 @@ func (g *Gateway) transactions(ctx context.Context, x *exchange, r Request) (Ans
 	if problem := refuseEarly(x, r); problem != nil {
 		return Answer{}, problem
 	}
-	merchant, problem := g.decide(&x.record, whitelist.Args{Caller: r.Caller})
+	merchant, problem := g.decide(ctx, x, r, "")
 	if problem != nil {
 		return Answer{}, problem
 	}
@@ -105,10 +105,13 @@ func (g *Gateway) transactions(ctx context.Context, x *exchange, r Request) (Ans
 		return Answer{}, problem
 	}
 	var claimed *claim
-	if action == revalidatePath {
-		if claimed, problem = readClaim(r); problem != nil {
+	if action != "" {
+		if claimed, problem = x.readClaim(r, action); problem != nil {
 			return Answer{}, problem
 		}
+	}
+	if problem := g.useNonce(ctx, x, merchant); problem != nil {
+		return Answer{}, problem
 	}
 	t, problem := g.ownTransaction(ctx, x, merchant, id)
 	if problem != nil {
@@ -298,15 +301,19 @@ func (g *Gateway) reference(t journal.Transaction, content journal.Content) stri
 }
 
 // readClaim reads the optional body of a revalidation.
-func readClaim(r Request) (*claim, *Problem) {
+func (x *exchange) readClaim(r Request, action string) (*claim, *Problem) {
 	raw, err := io.ReadAll(io.LimitReader(r.Body, maxClaim+1))
 	switch {
 	case err != nil:
 		return nil, &Problem{Code: MalformedBody, Detail: "the body did not arrive whole"}
-	case len(raw) == 0:
-		return nil, nil
 	case len(raw) > maxClaim:
 		return nil, &Problem{Code: BodyTooLarge, Detail: "the body is an amount and a status"}
+	}
+	if problem := x.checkDigest(r.Header, raw); problem != nil {
+		return nil, problem
+	}
+	if len(raw) == 0 || action != revalidatePath {
+		return nil, nil
 	}
 	body, err := nowpay.ParseJSON(raw, nowpay.Limits{Bytes: maxClaim})
 	if err != nil {

@@ -21,7 +21,7 @@ const maxDepth = 32
 // the request. The key must stay valid until Check returns.
 func Check(sent Sent, ans Answer, key secret.Value) Verdict {
 	v := Verdict{Outcome: nowpay.Unknown, Header: http.Header{}}
-	body, findings := read(ans)
+	body, findings := read(ans, sent.Live)
 	if len(findings) == 0 {
 		v.Outcome, v.ProviderID, findings = judge(sent, body)
 	}
@@ -64,9 +64,10 @@ func passScrubbed(sent Sent, clean *nowpay.Body, outcome nowpay.Outcome) *nowpay
 
 // read checks what can be checked without knowing the operation. The body is
 // nil if it cannot be parsed; with findings it is of use for finding leaks only.
-func read(ans Answer) (*nowpay.Body, []Finding) {
+func read(ans Answer, live bool) (*nowpay.Body, []Finding) {
 	body := parse(ans.Body)
 	return body, collect(
+		check{Simulated, !live || !isSimulated(ans.Header)},
 		check{WrongStatus, ans.Status == http.StatusOK},
 		check{WrongContentType, isJSON(ans.Header)},
 		check{WrongEncoding, isPlain(ans.Header)},

@@ -16,6 +16,7 @@ import (
 //   - Cache-Control, Expires, ETag, Age: an answer to a POST is nobody's to store;
 //   - Content-Encoding, Content-Length, Digest: say something of the body that
 //     scrubbing makes untrue;
+//   - Nowpay-Simulator: what a merchant relies on is in our own headers;
 //   - Date, Server, X-Powered-By and the like: of no use to a merchant.
 func passedHeaders() []string { return []string{"Content-Type"} }
 
@@ -32,6 +33,13 @@ func passHeaders(h http.Header, f *finder) http.Header {
 	}
 	return passed
 }
+
+// headerSimulator is in whatever a simulator of Nowpay answers, and in nothing of
+// Nowpay's own. Its value does not matter.
+const headerSimulator = "Nowpay-Simulator"
+
+// isSimulated reports whether a simulator says that it gave the answer.
+func isSimulated(h http.Header) bool { return len(h.Values(headerSimulator)) > 0 }
 
 // isJSON reports whether the answer says that it is JSON in UTF-8, and says so once.
 func isJSON(h http.Header) bool {

@@ -16,6 +16,8 @@ type Asked struct {
 	StatusOperation *nowpay.Operation
 	// Known is what was known of the transaction when the query was sent.
 	Known nowpay.Known
+	// Live is as in [Sent].
+	Live bool
 }
 
 // StatusVerdict is what the answer to a status query is worth.
@@ -45,7 +47,7 @@ type StatusVerdict struct {
 // it returns.
 func CheckStatus(asked Asked, ans Answer, key secret.Value) StatusVerdict {
 	v := StatusVerdict{Outcome: nowpay.Unknown}
-	body, findings := read(ans)
+	body, findings := read(ans, asked.Live)
 	if len(findings) == 0 {
 		v = readStatus(asked, body)
 	} else {

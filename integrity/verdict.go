@@ -14,6 +14,9 @@ type Sent struct {
 	RequestID string
 	// Amount as it was sent. Zero: none was, and none is compared.
 	Amount nowpay.Paise
+	// Live says that the account moves real money: then a simulator's answer is
+	// not believed.
+	Live bool
 }
 
 // Answer is what came back: a complete response, bounded in size by whoever
@@ -59,6 +62,12 @@ type Verdict struct {
 type Finding string
 
 const (
+	// Unproven means that the answer has no proof that it is the provider's and
+	// this request's, where one is asked for. Nothing else of it was looked at.
+	Unproven Finding = "unproven"
+	// Simulated means that a simulator says of itself that it gave the answer, to
+	// a request of a live account.
+	Simulated Finding = "simulator"
 	// WrongStatus is not 200.
 	WrongStatus Finding = "status"
 	// WrongContentType is missing, there twice, or not JSON in UTF-8.

@@ -50,13 +50,14 @@ type Claim struct {
 }
 
 // operation is one write that waits for its batch. One of begin, change, claim,
-// notify and other is set.
+// notify, nonce and other is set.
 type operation struct {
 	begin  *Intent
 	change *Change
 	id     string // of the transaction that changes
 	claim  *Claim
 	notify bool
+	nonce  *UsedNonce
 	other  func(context.Context, Tx) error
 	// must be written, however late: nobody can decide otherwise any more.
 	must bool
@@ -81,8 +82,9 @@ type batch struct {
 
 	rows   map[string]*Transaction // by ID; locked, or inserted here
 	known  map[RequestKey]*Transaction
-	fresh  map[*Intent]bool // whose row was inserted here
-	dirty  map[string]bool  // rows to be updated, by ID
+	fresh  map[*Intent]bool    // whose row was inserted here
+	used   map[*operation]bool // whose nonce was
+	dirty  map[string]bool     // rows to be updated, by ID
 	events []Event
 	// messages tell merchants of what has changed.
 	messages []Message
@@ -99,7 +101,7 @@ func newBatch(keys *keyring, chain Chain, now time.Time) *batch {
 	return &batch{
 		keys: keys, chain: chain, now: now,
 		rows: make(map[string]*Transaction), known: make(map[RequestKey]*Transaction),
-		fresh: make(map[*Intent]bool), dirty: make(map[string]bool),
+		fresh: make(map[*Intent]bool), used: make(map[*operation]bool), dirty: make(map[string]bool),
 		spent: make(map[spendingKey]nowpay.Paise), spends: make(map[spendingKey]nowpay.Paise),
 	}
 }
@@ -110,6 +112,9 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 		return err
 	}
 	if err := b.insert(ctx, tx, operations); err != nil {
+		return err
+	}
+	if err := b.useNonces(ctx, tx, operations); err != nil {
 		return err
 	}
 	for _, o := range operations {
@@ -125,6 +130,8 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 			}
 		case o.notify:
 			o.err = b.notifyAgain(o.id)
+		case o.nonce != nil:
+			o.err = b.nonce(o)
 		case o.other != nil:
 			if err := o.other(ctx, tx); err != nil {
 				return err

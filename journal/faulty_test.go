@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 )
@@ -144,6 +145,11 @@ func (r *recorder) Append(ctx context.Context, events []journal.Event, before in
 	return r.Tx.Append(ctx, events, before, next)
 }
 
+func (r *recorder) AddNonces(ctx context.Context, nonces []journal.UsedNonce, now time.Time) ([]journal.NonceID, error) {
+	r.steps = append(r.steps, func(ctx context.Context, tx journal.Tx) error { _, err := tx.AddNonces(ctx, nonces, now); return err })
+	return r.Tx.AddNonces(ctx, nonces, now)
+}
+
 func (s *faulty) Chain(ctx context.Context, id int64) (journal.Chain, error) {
 	if s.blind.Load() {
 		return journal.Chain{}, unavailable("connection refused")
@@ -181,6 +187,13 @@ var errFull = unavailable("the disk is full")
 
 func (fullTx) Insert(_ context.Context, rows []journal.Transaction) ([]string, error) {
 	if len(rows) > 0 {
+		return nil, errFull
+	}
+	return nil, nil
+}
+
+func (fullTx) AddNonces(_ context.Context, nonces []journal.UsedNonce, _ time.Time) ([]journal.NonceID, error) {
+	if len(nonces) > 0 {
 		return nil, errFull
 	}
 	return nil, nil

@@ -106,6 +106,16 @@ type Tx interface {
 	// updated before the time, and returns how many.
 	DeleteMessages(ctx context.Context, before time.Time, limit int) (int, error)
 
+	// AddNonces adds nonces, each of which is among them once, and returns the IDs
+	// of those it added. One that is there is not added, unless it had expired by
+	// now: then it is replaced. It waits for other transactions that are adding the
+	// same ones.
+	AddNonces(ctx context.Context, nonces []UsedNonce, now time.Time) (added []NonceID, err error)
+
+	// DeleteNonces deletes at most limit nonces that had expired by the time, and
+	// returns how many.
+	DeleteNonces(ctx context.Context, before time.Time, limit int) (int, error)
+
 	// AddKey adds a data key unless there is one with its ID, and reports
 	// whether it did. SetKey replaces the wrapped key.
 	AddKey(ctx context.Context, key DataKey) (added bool, err error)

@@ -174,6 +174,8 @@ var (
 	// ErrDailyLimit means that the amount would exceed what the merchant may
 	// spend on a day.
 	ErrDailyLimit = errors.New("the daily amount would be exceeded")
+	// ErrReplayed means that a nonce was used before.
+	ErrReplayed = errors.New("the nonce was used before")
 	// ErrNotFound means that there is no such transaction.
 	ErrNotFound = errors.New("there is no such transaction")
 	// ErrTransition means that the transaction's state does not allow the change.

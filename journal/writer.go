@@ -191,6 +191,9 @@ func (w *writer) try(operations []*operation) ([]*operation, error) {
 		case len(left) == 0 && len(operations) > 0:
 			return nil, nil
 		case w.chain.Number != head.Number: // an earlier batch had been committed
+			if !moved {
+				left = refuseNonces(left, err)
+			}
 		case !errors.Is(err, ErrRetry):
 			return left, err
 		case tries >= maxTries || !w.pause(w.wait.InitialInterval/maxTries):
@@ -204,7 +207,7 @@ func (w *writer) try(operations []*operation) ([]*operation, error) {
 // there is a new data key, which the key file of before cannot decrypt. A chain
 // that is in doubt is not left.
 func (w *writer) extend(operations []*operation) error {
-	tells := func(o *operation) bool { return o.other == nil && !o.notify }
+	tells := func(o *operation) bool { return o.other == nil && o.nonce == nil && !o.notify }
 	if w.chain.KeyID == w.keys.newest().id || len(w.doubts) > 0 || !slices.ContainsFunc(operations, tells) {
 		return nil
 	}

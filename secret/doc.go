@@ -9,7 +9,8 @@
 // versions in; each exchange takes one with [Store.Acquire] and gives it back
 // with [Credential.Release]. Username and key of a credential belong together:
 // an exchange has both from one version. A replaced credential is overwritten
-// in memory with its last release.
+// in memory with its last release, or, where [Store.Keep] says so, is known for a
+// while longer: answers and callbacks that were signed with it are under way.
 //
 // What the package cannot do: copies that others made of the bytes (a request
 // body, the buffers of TLS and HTTP) are theirs to overwrite, and the kernel

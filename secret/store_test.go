@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
-
-	"pgregory.net/rapid"
 
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 )
@@ -64,6 +63,11 @@ func TestNewCredential(t *testing.T) {
 		{"NUL", "u", "secret\x00k", "invalid credential: the key holds a control character"},
 		{"tab", "u", "secret\tk", "invalid credential: the key holds a control character"},
 		{"DEL", "u", "secret\x7fk", "invalid credential: the key holds a control character"},
+		{"PEM", "u", pem(100), ""},
+		{"longest PEM", "u", pem(16<<10 - len(pem(0))), ""},
+		{"PEM too long", "u", pem(16<<10 - len(pem(0)) + 1), "invalid credential: the key is longer than 16384 bytes"},
+		{"NUL in PEM", "u", pem(1) + "\x00", "invalid credential: the key holds a control character"},
+		{"PEM in username", pem(1), "k", "invalid credential: the username holds a control character"},
 		{"not UTF-8", "u", "secret\xffk", "invalid credential: the key is not UTF-8"},
 	}
 	for _, tt := range tests {
@@ -90,6 +94,23 @@ func TestNewCredential(t *testing.T) {
 				t.Error("not overwritten with the last release")
 			}
 		})
+	}
+}
+
+// pem is a text that begins and ends like a private key, with so much in it.
+func pem(length int) string {
+	return "-----BEGIN PRIVATE KEY-----\r\n" + strings.Repeat("k", length) + "\n-----END PRIVATE KEY-----\n"
+}
+
+// TestOnce: what is made of a key is made once, whoever asks first.
+func TestOnce(t *testing.T) {
+	c := newCredential(t, "u", "the key", 1)
+	made := 0
+	for range 3 {
+		got, err := c.Once(func(key []byte) (any, error) { made++; return len(key), nil })
+		if got != 7 || err != nil || made != 1 {
+			t.Errorf("Once() = %v, %v, made %d times", got, err, made)
+		}
 	}
 }
 
@@ -248,157 +269,128 @@ func TestStoreClose(t *testing.T) {
 	}
 }
 
-// TestStoreConcurrent looks for mixed or overwritten credentials while versions
-// change under many readers.
-func TestStoreConcurrent(t *testing.T) {
-	s := secret.NewStore(time.Hour, time.Now)
-	set := func(v int64) { s.Set(newCredential(t, fmt.Sprintf("user-%d", v), fmt.Sprintf("key-%d", v), v)) }
-	set(1)
-	stop := make(chan struct{})
-	var wg sync.WaitGroup
-	for range 8 {
-		wg.Go(func() {
-			var last int64
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-				}
-				c, err := s.Acquire()
-				if err != nil {
-					t.Errorf("Acquire(): %v", err)
-					return
-				}
-				v := c.Version()
-				u, k := string(c.Username().Reveal()), string(c.Key().Reveal())
-				if u != fmt.Sprintf("user-%d", v) || k != fmt.Sprintf("key-%d", v) || v < last {
-					t.Errorf("version %d after %d: %q, %q", v, last, u, k)
-				}
-				last = v
-				_ = s.Status()
-				c.Release()
-			}
-		})
+// versions are those of credentials that Known returned, which it gives back.
+func versions(known []*secret.Credential) []int64 {
+	var all []int64
+	for _, c := range known {
+		all = append(all, c.Version())
+		c.Release()
 	}
-	for v := int64(2); v < 2000; v++ {
-		set(v)
-	}
-	close(stop)
-	wg.Wait()
+	return all
 }
 
-// TestStoreModel checks the store against a plain model of it.
-func TestStoreModel(t *testing.T) {
-	const staleFor = 10 * time.Second
-	type version struct {
-		version       int64
-		username, key []byte // the memory of the credential
-		text          string
-		holders       int
+func mustKnow(t *testing.T, s *secret.Store, want ...int64) {
+	t.Helper()
+	if got := versions(s.Known()); !slices.Equal(got, want) {
+		t.Errorf("Known() has the versions %v, want %v", got, want)
 	}
-	rapid.Check(t, func(t *rapid.T) {
-		clk := newClock()
-		s := secret.NewStore(staleFor, clk.now)
-		var (
-			current   *version // nil: none
-			fetchedAt time.Time
-			closed    bool
-			all       []*version
-			held      = map[*secret.Credential]*version{}
-			order     []*secret.Credential
-		)
-		t.Repeat(map[string]func(*rapid.T){
-			"set": func(t *rapid.T) {
-				text := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "text")
-				n := rapid.Int64Range(1, 3).Draw(t, "version")
-				v := &version{version: n, text: text, username: []byte("u" + text), key: []byte("k" + text)}
-				c, err := secret.NewCredential(v.username, v.key, n)
-				if err != nil {
-					t.Fatal(err)
-				}
-				s.Set(c)
-				all = append(all, v)
-				if closed {
-					return
-				}
-				fetchedAt = clk.now()
-				if current == nil || current.version != n || current.text != text {
-					current = v
-				}
-			},
-			"clear": func(*rapid.T) { s.Clear(errDown); current = nil },
-			"fail":  func(*rapid.T) { s.Fail(errDown) },
-			"advance": func(t *rapid.T) {
-				clk.advance(time.Duration(rapid.IntRange(1, 6).Draw(t, "seconds")) * time.Second)
-			},
-			"close": func(t *rapid.T) {
-				if rapid.IntRange(0, 9).Draw(t, "rarely") == 0 {
-					s.Close()
-					closed, current = true, nil
-				}
-			},
-			"acquire": func(t *rapid.T) {
-				c, err := s.Acquire()
-				want := current != nil && clk.now().Sub(fetchedAt) <= staleFor
-				if got := err == nil; got != want {
-					t.Fatalf("Acquire(): %v, want success: %v", err, want)
-				}
-				if err != nil {
-					if !errors.Is(err, secret.ErrUnavailable) {
-						t.Fatalf("Acquire(): %v, want ErrUnavailable", err)
-					}
-					return
-				}
-				if v, ok := held[c]; ok && v != current {
-					t.Fatal("two versions in one credential")
-				}
-				held[c] = current
-				current.holders++
-				order = append(order, c)
-			},
-			"release": func(t *rapid.T) {
-				if len(order) == 0 {
-					t.Skip("nothing held")
-				}
-				i := rapid.IntRange(0, len(order)-1).Draw(t, "which")
-				c := order[i]
-				order = append(order[:i], order[i+1:]...)
-				held[c].holders--
-				c.Release()
-			},
-			"": func(t *rapid.T) {
-				for _, v := range all {
-					used := v == current || v.holders > 0
-					if used && (string(v.username) != "u"+v.text || string(v.key) != "k"+v.text) {
-						t.Fatal("a credential in use was overwritten")
-					}
-					if !used && (!zeros(v.username) || !zeros(v.key)) {
-						t.Fatal("a credential that nobody uses was not overwritten")
-					}
-				}
-				st := s.Status()
-				if want := current != nil && clk.now().Sub(fetchedAt) <= staleFor; st.Available != want {
-					t.Fatalf("Status().Available = %v, want %v", st.Available, want)
-				}
-				if !st.Available && st.Err == nil {
-					t.Fatal("unavailable without a reason")
-				}
-			},
-		})
-	})
+	st := s.Status()
+	if len(want) < 2 {
+		want = append(want, 0, 0)
+	}
+	if st.Version != want[0] || st.Previous != want[1] || (st.Previous == 0) != st.KeptUntil.IsZero() {
+		t.Errorf("Status() = %+v, want the versions %v", st, want)
+	}
 }
 
-func BenchmarkAcquire(b *testing.B) {
-	s := secret.NewStore(time.Hour, time.Now)
-	s.Set(newCredential(b, "u", "k", 1))
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			c, err := s.Acquire()
-			if err != nil {
-				b.Fatal(err)
-			}
-			c.Release()
+func TestStoreKeepsThePrevious(t *testing.T) {
+	const keep = time.Minute
+	clk := newClock()
+	s := secret.NewStore(0, clk.now)
+	s.Keep(keep)
+	mustKnow(t, s)
+	keys := map[int64][]byte{}
+	set := func(version int64) {
+		keys[version] = fmt.Appendf(nil, "key-%d", version)
+		c, err := secret.NewCredential([]byte("u"), keys[version], version)
+		if err != nil {
+			t.Fatal(err)
 		}
-	})
+		s.Set(c)
+	}
+	wiped := func(version int64, want bool) {
+		t.Helper()
+		if got := zeros(keys[version]); got != want {
+			t.Errorf("version %d wiped: %v, want %v", version, got, want)
+		}
+	}
+	set(1)
+	mustKnow(t, s, 1)
+	clk.advance(time.Hour)
+	set(2)
+	mustKnow(t, s, 2, 1)
+	if st := s.Status(); !st.Since.Equal(clk.now()) || !st.KeptUntil.Equal(clk.now().Add(keep)) {
+		t.Errorf("Status() = %+v", st)
+	}
+
+	clk.advance(keep - 1)
+	s.Fail(errDown)
+	set(2) // only confirms
+	mustKnow(t, s, 2, 1)
+	wiped(1, false)
+	clk.advance(1)
+	mustKnow(t, s, 2) // not given out, but not wiped before the store is written to
+	wiped(1, false)
+	s.Fail(errDown)
+	wiped(1, true)
+
+	set(3)
+	set(4) // the one before the one before goes
+	mustKnow(t, s, 4, 3)
+	wiped(2, true)
+	wiped(3, false)
+	held := s.Known()
+	s.Clear(errDown)
+	mustKnow(t, s)
+	if got := string(held[1].Key().Reveal()); got != "key-3" {
+		t.Errorf("the previous key, which is in use, is %q", got)
+	}
+	if got := versions(held); !slices.Equal(got, []int64{4, 3}) {
+		t.Errorf("held %v", got)
+	}
+	wiped(3, true)
+	wiped(4, true)
+	set(5)
+	mustKnow(t, s, 5) // after a deletion there is none before
+}
+
+// TestStoreKeepChanges: the newest word decides, also on what is kept already.
+func TestStoreKeepChanges(t *testing.T) {
+	clk := newClock()
+	s := secret.NewStore(0, clk.now)
+	s.Keep(time.Minute)
+	s.Set(newCredential(t, "u", "a", 1))
+	s.Set(newCredential(t, "u", "b", 2))
+	clk.advance(50 * time.Second)
+	s.Keep(time.Hour)
+	clk.advance(50 * time.Minute)
+	mustKnow(t, s, 2, 1)
+	s.Keep(time.Minute)
+	mustKnow(t, s, 2)
+	s.Keep(time.Hour) // it is gone
+	mustKnow(t, s, 2)
+	s.Set(newCredential(t, "u", "c", 3))
+	mustKnow(t, s, 3, 2)
+	s.Keep(0)
+	mustKnow(t, s, 3)
+	s.Set(newCredential(t, "u", "d", 4))
+	mustKnow(t, s, 4)
+	s.Close()
+	s.Keep(time.Hour)
+	mustKnow(t, s)
+}
+
+// TestStoreKeepsNothingStale: what may be revoked signs nothing and proves nothing.
+func TestStoreKeepsNothingStale(t *testing.T) {
+	clk := newClock()
+	s := secret.NewStore(time.Minute, clk.now)
+	s.Keep(time.Hour)
+	s.Set(newCredential(t, "u", "a", 1))
+	s.Set(newCredential(t, "u", "b", 2))
+	clk.advance(time.Minute + 1)
+	if got := versions(s.Known()); got != nil {
+		t.Errorf("Known() has the versions %v", got)
+	}
+	s.Set(newCredential(t, "u", "b", 2))
+	mustKnow(t, s, 2, 1)
 }

@@ -1,7 +1,6 @@
 package signer
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 
@@ -25,8 +24,11 @@ func (Credentials) Sign(_ context.Context, r Request, c *secret.Credential) (Sig
 	if err := check(r, c); err != nil {
 		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, err)
 	}
-	if bytes.HasPrefix(key.Value, []byte("-----BEGIN")) {
-		return Signed{}, fmt.Errorf("signing %s: %w: it looks like a private key in PEM, which is never sent", r.Operation.Name, ErrKey)
+	switch {
+	case len(key.Value) == 0:
+		return Signed{}, fmt.Errorf("signing %s: %w: there is none", r.Operation.Name, ErrKey)
+	case c.IsPEM():
+		return Signed{}, fmt.Errorf("signing %s: %w: it is a private key in PEM, which is never sent", r.Operation.Name, ErrKey)
 	}
 	return Signed{
 		URL:         r.URL,
@@ -42,7 +44,7 @@ func check(r Request, c *secret.Credential) error {
 		return ErrEncoding
 	case r.Body.Has("username") || r.Body.Has("key"):
 		return ErrCredentialInBody
-	case len(c.Username().Reveal()) == 0 || len(c.Key().Reveal()) == 0:
+	case len(c.Username().Reveal()) == 0:
 		return secret.ErrUnavailable
 	}
 	return nil

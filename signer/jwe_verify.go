@@ -187,4 +187,3 @@ func isRequest(plain []byte) bool {
 	rest, isObject := bytes.CutPrefix(bytes.TrimLeft(plain, " \t\r\n"), []byte("{"))
 	return isObject && bytes.HasPrefix(rest, []byte(`"username":`))
 }
-

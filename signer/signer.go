@@ -7,6 +7,7 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 )
 
 // ErrEncoding means that a body is not encoded as its operation wants it.
@@ -71,6 +72,14 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+}
+
+// RequestVerifier is a [Verifier] that also verifies requests of the provider's own:
+// its callbacks.
+type RequestVerifier interface {
+	// VerifyRequest checks the signature of a request, and that its body is the one
+	// that is signed. Known are as for Verify. Its errors wrap [ErrUnverified].
+	VerifyRequest(ctx context.Context, m *httpsig.Message, body []byte, known []*secret.Credential) error
 }
 
 // Verifier is a way for the provider to prove that an answer is its own, and the

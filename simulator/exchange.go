@@ -103,6 +103,7 @@ func (s *Simulator) wait(r *http.Request, d time.Duration) bool {
 
 func (r *response) write(w http.ResponseWriter) {
 	maps.Copy(w.Header(), r.header)
+	w.Header().Set(Header, "1")
 	if !r.chunked {
 		w.Header().Set("Content-Length", strconv.Itoa(len(r.body)))
 	}

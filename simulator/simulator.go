@@ -113,6 +113,10 @@ func New(c Config) (*Simulator, error) {
 	return s, nil
 }
 
+// Header is in every answer of Handler, so that nobody takes a simulator for the
+// provider. A gateway with a live account believes no answer that has it.
+const Header = "Nowpay-Simulator"
+
 // Handler is the provider's API. It expects a server of its own: some faults
 // take over the connection.
 func (s *Simulator) Handler() http.Handler { return http.HandlerFunc(s.serve) }

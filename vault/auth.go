@@ -2,7 +2,6 @@ package vault
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,14 +9,14 @@ import (
 	"unicode"
 
 	"github.com/hashicorp/vault/api"
-	"github.com/hashicorp/vault/api/auth/approle"
 )
 
-// maxLoginFile bounds token and secret ID files.
+// maxLoginFile bounds the files that logins read.
 const maxLoginFile = 16 << 10
 
 // Auth is a way to log in to Vault. Its String method names it for logs and
-// holds no secret. The methods are those of this package.
+// holds no secret. The methods are those of this package. Several sources may
+// use one Auth: they share what it has unwrapped.
 type Auth interface {
 	fmt.Stringer
 	// validate checks the settings, without looking at files.
@@ -25,90 +24,30 @@ type Auth interface {
 	// login returns a token, how long it lives (0: for ever) and whether it is
 	// renewable, in the Auth part. Files are read anew each time. The error holds
 	// no secret.
-	login(ctx context.Context, client *api.Client) (*api.Secret, error)
+	login(ctx context.Context, d door) (*api.Secret, error)
 }
 
-// TokenAuth uses the token in a file, as an agent beside the gateway keeps it.
-// The file is read again when the token is about to expire or is refused.
-func TokenAuth(file string) Auth { return tokenAuth{file: file} }
-
-type tokenAuth struct{ file string }
-
-func (tokenAuth) String() string { return "token" }
-
-func (a tokenAuth) validate() error {
-	if a.file == "" {
-		return errors.New("no token file given")
+// defaultMount is where Vault has the auth method unless told otherwise; empty:
+// the method has no mount.
+func defaultMount(a Auth) string {
+	if _, ok := a.(*tokenAuth); ok {
+		return ""
 	}
-	return nil
+	return a.String()
 }
 
-// login asks Vault for the token's lifetime, which a token in a file does not
-// tell.
-func (a tokenAuth) login(ctx context.Context, client *api.Client) (*api.Secret, error) {
-	token, err := readLoginFile(a.file)
-	if err != nil {
-		return nil, fmt.Errorf("reading the token file: %w", err)
-	}
-	client.SetToken(token)
-	self, err := client.Auth().Token().LookupSelfWithContext(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("looking the token up: %w", explain(err, token))
-	}
-	if self == nil || self.Data["ttl"] == nil { // nil would count as for ever
-		return nil, fmt.Errorf("looking the token up: %w", errAnswer)
-	}
-	ttl, err := self.TokenTTL()
-	if err != nil {
-		return nil, fmt.Errorf("looking the token up: reading its ttl: %w", errAnswer)
-	}
-	renewable, err := self.TokenIsRenewable()
-	if err != nil {
-		return nil, fmt.Errorf("looking the token up: reading whether it is renewable: %w", errAnswer)
-	}
-	if ttl <= 0 && self.Data["expire_time"] != nil {
-		return nil, errors.New("looking the token up: it is about to expire: put a new one into the file")
-	}
-	return &api.Secret{Auth: &api.SecretAuth{
-		ClientToken:   token,
-		LeaseDuration: int(ttl.Seconds()),
-		Renewable:     renewable,
-	}}, nil
+// door is where logins happen.
+type door struct {
+	client    *api.Client
+	mount     string // of the auth method
+	namespace string
 }
 
-// AppRoleAuth logs in with a role ID and the secret ID in a file, at the mount
-// "approle". The file is read at each login, so that the secret ID can be
-// replaced while the gateway runs.
-func AppRoleAuth(roleID, secretIDFile string) Auth {
-	return appRoleAuth{roleID: roleID, secretIDFile: secretIDFile}
-}
-
-type appRoleAuth struct{ roleID, secretIDFile string }
-
-func (appRoleAuth) String() string { return "approle" }
-
-func (a appRoleAuth) validate() error {
-	switch {
-	case a.roleID == "":
-		return errors.New("no role ID given")
-	case a.secretIDFile == "":
-		return errors.New("no secret ID file given")
-	}
-	return nil
-}
-
-func (a appRoleAuth) login(ctx context.Context, client *api.Client) (*api.Secret, error) {
-	secretID, err := readLoginFile(a.secretIDFile)
+// login sends body to the mount's login. The error shows none of the secrets.
+func (d door) login(ctx context.Context, body map[string]any, secrets ...string) (*api.Secret, error) {
+	login, err := d.client.Logical().WriteWithContext(ctx, "auth/"+d.mount+"/login", body)
 	if err != nil {
-		return nil, fmt.Errorf("reading the secret ID file: %w", err)
-	}
-	method, err := approle.NewAppRoleAuth(a.roleID, &approle.SecretID{FromString: secretID})
-	if err != nil {
-		return nil, explain(err, secretID, a.roleID)
-	}
-	login, err := method.Login(ctx, client)
-	if err != nil {
-		return nil, explain(err, secretID, a.roleID)
+		return nil, explain(err, secrets...)
 	}
 	if login == nil || login.Auth == nil || login.Auth.ClientToken == "" {
 		return nil, fmt.Errorf("looking for the token: %w", errAnswer)
@@ -116,8 +55,25 @@ func (a appRoleAuth) login(ctx context.Context, client *api.Client) (*api.Secret
 	return login, nil
 }
 
-// readLoginFile returns a file's one line, without the white space around it
-// that editors and mounts of secrets like to add.
+// readWord returns the one word that is in a file.
+func readWord(path string) (string, error) {
+	text, err := readLoginFile(path)
+	if err != nil {
+		return "", err
+	}
+	return word(path, text)
+}
+
+// word refuses a file's text if it is more than one word.
+func word(path, text string) (string, error) {
+	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
+		return "", fmt.Errorf("%s holds more than one word", path)
+	}
+	return text, nil
+}
+
+// readLoginFile returns a file's text, without the white space around it that
+// editors and mounts of secrets like to add.
 func readLoginFile(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -135,9 +91,6 @@ func readLoginFile(path string) (string, error) {
 	text := strings.TrimSpace(string(b))
 	if text == "" {
 		return "", fmt.Errorf("%s is empty", path)
-	}
-	if strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) }) {
-		return "", fmt.Errorf("%s holds more than one word", path)
 	}
 	return text, nil
 }

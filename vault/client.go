@@ -10,6 +10,9 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -22,33 +25,40 @@ const (
 	// maxAnswer bounds what is read of one answer.
 	maxAnswer       = 1 << 20
 	maxAnswerHeader = 64 << 10
+	// maxBehind is how often a standby that is behind is asked again, with pauses
+	// that begin with minBehind and double: about a second and a half in all.
+	maxBehind = 4
+	minBehind = 100 * time.Millisecond
 )
 
 // newClient returns a client that takes nothing from the environment, and the
 // guard before it.
 func newClient(cfg Config) (*api.Client, *guard, error) {
-	roots, err := loadRoots(cfg.CAFile)
+	tlsConfig, err := cfg.tls()
 	if err != nil {
 		return nil, nil, err
 	}
 	transport := &http.Transport{
 		Proxy:           nil,
 		DialContext:     (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSClientConfig: tlsConfig,
 		// A request every half minute needs no kept connections. Without them
-		// none is stale after Vault's restart, and none keeps a buffer through
-		// which the key has come.
+		// none is stale after Vault's restart, none keeps a buffer through which
+		// the key has come, and each has the client certificate of its time.
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
 		TLSHandshakeTimeout:    dialTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 	}
-	g := &guard{next: transport}
+	g := &guard{next: transport, index: new(atomic.Pointer[string])}
 	client, err := api.NewClient(&api.Config{
-		Address:          cfg.Address,
-		HttpClient:       &http.Client{Transport: g},
-		Timeout:          requestTimeout,
-		MaxRetries:       0, // the source's own backoff decides
+		Address:    cfg.Address,
+		HttpClient: &http.Client{Transport: g},
+		Timeout:    requestTimeout,
+		// Only for a standby to catch up; else the source's own backoff decides.
+		MaxRetries:       maxBehind,
+		CheckRetry:       func(_ context.Context, r *http.Response, _ error) (bool, error) { return isBehind(r), nil },
+		Backoff:          func(_, _ time.Duration, n int, _ *http.Response) time.Duration { return minBehind << n },
 		DisableRedirects: true,
 	})
 	if err != nil {
@@ -63,27 +73,81 @@ func newClient(cfg Config) (*api.Client, *guard, error) {
 	return client, g, nil
 }
 
-func loadRoots(file string) (*x509.CertPool, error) {
-	if file == "" {
+// tls is how to speak TLS with Vault.
+func (c Config) tls() (*tls.Config, error) {
+	roots, err := loadRoots(c.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	config := &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots, ServerName: c.TLSServerName}
+	if pair := c.clientPair(); pair != (keyPair{}) {
+		config.GetClientCertificate = pair.load
+	}
+	return config, nil
+}
+
+func loadRoots(path string) (*x509.CertPool, error) {
+	if path == "" {
 		return nil, nil
 	}
-	pem, err := os.ReadFile(file)
+	pem, err := ReadAuthorities(path)
 	if err != nil {
 		return nil, fmt.Errorf("reading ca: %w", err)
 	}
 	roots := x509.NewCertPool()
 	if !roots.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("reading ca: no certificate in %s", file)
+		return nil, fmt.Errorf("reading ca: no certificate in %s", path)
 	}
 	return roots, nil
+}
+
+// ReadAuthorities returns what a Config.CAFile holds: the file's content, or
+// that of all files *.pem, *.crt and *.cer in the directory, in the order of
+// their names.
+func ReadAuthorities(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return os.ReadFile(path)
+	}
+	entries, err := os.ReadDir(path)
+	if err != nil {
+		return nil, err
+	}
+	var all []byte
+	for _, entry := range entries {
+		if !slices.Contains([]string{".pem", ".crt", ".cer"}, filepath.Ext(entry.Name())) {
+			continue
+		}
+		pem, err := os.ReadFile(filepath.Join(path, entry.Name()))
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, pem...), '\n')
+	}
+	return all, nil
+}
+
+// isBehind reports whether a standby answered that it does not know yet what
+// the request's index says.
+func isBehind(r *http.Response) bool {
+	return r != nil && r.StatusCode == http.StatusPreconditionFailed
 }
 
 // guard stands in front of every exchange with Vault. It bounds the answers,
 // lets no redirect through, which could take the token elsewhere, and ends
 // exchanges with the session: the renewals of the library's LifetimeWatcher
 // take no context.
+//
+// It also gives back the index that came with the last answer, so that the next
+// one is not older: a standby of Vault Enterprise may not know of the login yet.
+// The library could do that too, but never forgets an index, not even one that
+// no server reaches again after Vault was restored from a backup.
 type guard struct {
-	next *http.Transport
+	next  *http.Transport
+	index *atomic.Pointer[string] // nil: none; shared with Transit
 	// onLogout has f called at the end of the session, unless stop is called
 	// before; nil while there is no session. It changes only when nobody else
 	// uses the client.
@@ -99,10 +163,17 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		end = func() { stop(); cancel() }
 	}
 
-	resp, err := g.next.RoundTrip(req.WithContext(ctx))
+	req = req.Clone(ctx)
+	if index := g.index.Load(); index != nil {
+		req.Header.Set(api.HeaderIndex, *index)
+	}
+	resp, err := g.next.RoundTrip(req)
 	if err != nil {
 		end()
 		return nil, err
+	}
+	if index := resp.Header.Get(api.HeaderIndex); index != "" {
+		g.index.Store(&index)
 	}
 	if resp.StatusCode >= 300 && resp.StatusCode < 400 {
 		_ = resp.Body.Close()

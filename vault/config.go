@@ -28,10 +28,21 @@ type Config struct {
 	// Edition has none).
 	Namespace string
 	// CAFile is a PEM file with the authorities that Vault's certificate must
-	// come from; empty: those of the system. It is read by New.
+	// come from, or a directory with such files; empty: those of the system. It
+	// is read by New.
 	CAFile string
+	// TLSServerName is the name that Vault's certificate must have; empty: the
+	// address's host.
+	TLSServerName string
+	// ClientCertFile and ClientKeyFile are the TLS client certificate and its
+	// key, PEM, where Vault or a proxy in front of it demands one; empty: none.
+	// They are read at each connection. CertAuth brings its own.
+	ClientCertFile, ClientKeyFile string
 	// Auth is how to log in.
 	Auth Auth
+	// AuthMount is where Vault has the auth method, as in "kubernetes/prod";
+	// empty: under the method's own name. TokenAuth has none.
+	AuthMount string
 	// Path is mount and path of the secret, as `vault kv get` takes it:
 	// "secret/nowpay/main". The mount may have several segments, and its KV
 	// version need not be known.
@@ -39,6 +50,9 @@ type Config struct {
 	// UsernameField and KeyField are the secret's fields; empty: "username" and
 	// "key".
 	UsernameField, KeyField string
+	// NoKey says that there is no key, because Vault signs (see [Transit]): the
+	// secret has a username only, and KeyField must be empty.
+	NoKey bool
 	// Refresh is how often the secret is read again, give or take a tenth.
 	// 0: 30 seconds.
 	Refresh time.Duration
@@ -74,10 +88,13 @@ func (o Options) withDefaults() Options {
 }
 
 func (c Config) withDefaults() Config {
+	if c.AuthMount == "" && c.Auth != nil {
+		c.AuthMount = defaultMount(c.Auth)
+	}
 	if c.UsernameField == "" {
 		c.UsernameField = defaultUsernameField
 	}
-	if c.KeyField == "" {
+	if c.KeyField == "" && !c.NoKey {
 		c.KeyField = defaultKeyField
 	}
 	if c.Refresh == 0 {
@@ -103,8 +120,17 @@ func (c Config) validate() error {
 	if err := c.Auth.validate(); err != nil {
 		return fmt.Errorf("checking auth %s: %w", c.Auth, err)
 	}
+	if err := c.validateMount(); err != nil {
+		return fmt.Errorf("checking auth_mount: %w", err)
+	}
+	if err := c.validateTLS(); err != nil {
+		return err
+	}
 	if err := checkPath(c.Path); err != nil {
 		return fmt.Errorf("checking path: %w", err)
+	}
+	if c.NoKey && c.KeyField != "" {
+		return errors.New("checking fields: there is a field for the key, and there is to be no key")
 	}
 	if c.UsernameField == c.KeyField {
 		return fmt.Errorf("checking fields: username and key are both %q", c.KeyField)
@@ -117,6 +143,51 @@ func (c Config) validate() error {
 		return fmt.Errorf("checking stale_for: %v must be clearly longer than refresh, %v", c.StaleFor, c.Refresh)
 	}
 	return nil
+}
+
+func (c Config) validateMount() error {
+	switch mount := defaultMount(c.Auth); {
+	case c.AuthMount == mount:
+		return nil
+	case mount == "":
+		return fmt.Errorf("a %s has no mount", c.Auth)
+	case strings.HasPrefix(c.AuthMount, "auth/"):
+		return errors.New("it begins without auth/")
+	}
+	return checkSegments(strings.Split(c.AuthMount, "/"))
+}
+
+// validateTLS refuses settings that would have no effect.
+func (c Config) validateTLS() error {
+	plain := strings.HasPrefix(c.Address, "http:")
+	_, byCert := c.Auth.(certAuth)
+	ownPair := keyPair{cert: c.ClientCertFile, key: c.ClientKeyFile}
+	switch {
+	case plain && byCert:
+		return errors.New("checking auth cert: the address must begin with https://: the certificate is shown in TLS")
+	case plain && c.TLSServerName != "":
+		return errors.New("checking tls_server_name: the address must begin with https://")
+	case strings.ContainsAny(c.TLSServerName, ":/ "):
+		return errors.New("checking tls_server_name: it must be a host name, without scheme and port")
+	case ownPair == keyPair{}:
+		return nil
+	case plain:
+		return errors.New("checking client_cert: the address must begin with https://")
+	case byCert:
+		return errors.New("checking client_cert: auth cert shows its own certificate: leave one out")
+	}
+	if err := ownPair.validate(); err != nil {
+		return fmt.Errorf("checking client_cert: %w", err)
+	}
+	return nil
+}
+
+// clientPair are the files of the client certificate, if there is to be one.
+func (c Config) clientPair() keyPair {
+	if a, ok := c.Auth.(certAuth); ok {
+		return a.pair
+	}
+	return keyPair{cert: c.ClientCertFile, key: c.ClientKeyFile}
 }
 
 // checkAddress never shows the address: someone may have put a password in it.
@@ -154,6 +225,10 @@ func checkPath(path string) error {
 	if len(segments) < 2 {
 		return errors.New("it must be a mount and a path, like secret/nowpay")
 	}
+	return checkSegments(segments)
+}
+
+func checkSegments(segments []string) error {
 	for _, s := range segments {
 		switch {
 		case s == "":

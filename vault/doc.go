@@ -5,7 +5,8 @@
 // of version 1 or 2, reads the credential, and from then on renews its token
 // and reads the credential again in the background. [Source.Acquire] only looks
 // into memory: no request ever waits for Vault, and however many there are,
-// Vault sees one client with one login at a time.
+// Vault sees one client with one login at a time. [Source.Refresh] is for those who
+// have reason to wait; it has Vault asked at most once a second.
 //
 // # What counts
 //

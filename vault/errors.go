@@ -55,9 +55,11 @@ var (
 	errGone     = errors.New("no usable secret")  // Vault says there is none, or none that is well-formed
 	errRedirect = errors.New("answered with a redirect, which is not followed: give the address of the active server")
 	errAnswer   = errors.New("the answer is not of Vault's form")
+	errBehind   = errors.New("this server has not caught up with what another one has answered; is tried again")
 	errTooLarge = fmt.Errorf("the answer is longer than %d bytes", maxAnswer)
 	errClosed   = errors.New("source is closed")
 	errStarted  = errors.New("source was started before")
+	errNoStart  = errors.New("source was not started")
 )
 
 // maxMessage bounds what is shown of Vault's own words.
@@ -73,6 +75,9 @@ func explain(err error, secrets ...string) error {
 	}
 	if cause, ok := errors.AsType[*url.Error](err); ok {
 		err = cause.Err // without method and URL
+	}
+	if own, ok := errors.AsType[*certificateError](err); ok {
+		return own
 	}
 	if isType[*http.MaxBytesError](err) {
 		return errTooLarge
@@ -120,6 +125,8 @@ func explainStatus(refused *api.ResponseError, secrets []string) error {
 	switch refused.StatusCode {
 	case http.StatusForbidden:
 		return fmt.Errorf("%w: %s", errDenied, text)
+	case http.StatusPreconditionFailed:
+		return fmt.Errorf("%w: %s", errBehind, text)
 	case http.StatusNotFound:
 		return &notFoundError{text}
 	}

@@ -14,6 +14,8 @@ import (
 // fields names the members that a credential is made of.
 type fields struct {
 	username, key string
+	// keyless means that there is to be a username only.
+	keyless bool
 	// only refuses members of other names.
 	only bool
 }
@@ -25,10 +27,10 @@ func (f fields) credential(object []byte, version int64) (*secret.Credential, er
 	var username, key []byte
 	err := members(object, func(name string, v jsontext.Value) error {
 		var err error
-		switch name {
-		case f.username:
+		switch {
+		case name == f.username:
 			username, err = text(v, true)
-		case f.key:
+		case name == f.key && !f.keyless:
 			key, err = text(v, false)
 		default:
 			if f.only {
@@ -45,7 +47,7 @@ func (f fields) credential(object []byte, version int64) (*secret.Credential, er
 		switch {
 		case username == nil:
 			err = fmt.Errorf("field %q is missing", f.username)
-		case key == nil:
+		case key == nil && !f.keyless:
 			err = fmt.Errorf("field %q is missing", f.key)
 		}
 	}
@@ -54,7 +56,12 @@ func (f fields) credential(object []byte, version int64) (*secret.Credential, er
 		clear(key)
 		return nil, fmt.Errorf("%w: %w", errGone, err)
 	}
-	c, err := secret.NewCredential(username, key, version)
+	var c *secret.Credential
+	if f.keyless {
+		c, err = secret.NewKeyless(username, version)
+	} else {
+		c, err = secret.NewCredential(username, key, version)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errGone, err)
 	}

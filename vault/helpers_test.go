@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -55,7 +56,7 @@ func config(t *testing.T, server *vaulttest.Server) vault.Config {
 	}
 }
 
-func writeFile(t *testing.T, name, content string) string {
+func writeFile(t testing.TB, name, content string) string {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), name)
 	rewriteFile(t, file, content)
@@ -63,7 +64,7 @@ func writeFile(t *testing.T, name, content string) string {
 }
 
 // rewriteFile replaces a file at one stroke.
-func rewriteFile(t *testing.T, file, content string) {
+func rewriteFile(t testing.TB, file, content string) {
 	t.Helper()
 	if err := os.WriteFile(file+".new", []byte(content), 0o600); err != nil {
 		t.Fatal(err)
@@ -95,6 +96,9 @@ func (l *logBuffer) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
+// errorLog is for servers of the standard library.
+func (l *logBuffer) errorLog() *log.Logger { return log.New(l, "", 0) }
+
 // count returns how many records have the message.
 func (l *logBuffer) count(message string) int {
 	return strings.Count(l.String(), fmt.Sprintf(`"msg":%q`, message))
@@ -110,7 +114,7 @@ const (
 
 // mustNotHold fails the test if the text holds one of the secrets, or a key of
 // pair.
-func mustNotHold(t *testing.T, text string, secrets ...string) {
+func mustNotHold(t testing.TB, text string, secrets ...string) {
 	t.Helper()
 	for _, s := range append(secrets, "k3y-", "s3cr3t") {
 		if strings.Contains(text, s) {
@@ -121,7 +125,7 @@ func mustNotHold(t *testing.T, text string, secrets ...string) {
 
 // newSource makes a source that is closed at the end of the test, and looks
 // through its log then.
-func newSource(t *testing.T, cfg vault.Config, opts vault.Options) (*vault.Source, *logBuffer) {
+func newSource(t testing.TB, cfg vault.Config, opts vault.Options) (*vault.Source, *logBuffer) {
 	t.Helper()
 	log := &logBuffer{}
 	opts.Logger = log.logger()
@@ -140,7 +144,7 @@ func newSource(t *testing.T, cfg vault.Config, opts vault.Options) (*vault.Sourc
 }
 
 // startSource is newSource and a Start that must succeed.
-func startSource(t *testing.T, cfg vault.Config, opts vault.Options) (*vault.Source, *logBuffer) {
+func startSource(t testing.TB, cfg vault.Config, opts vault.Options) (*vault.Source, *logBuffer) {
 	t.Helper()
 	s, log := newSource(t, cfg, opts)
 	if err := start(t, s); err != nil {
@@ -149,7 +153,7 @@ func startSource(t *testing.T, cfg vault.Config, opts vault.Options) (*vault.Sou
 	return s, log
 }
 
-func start(t *testing.T, s interface{ Start(context.Context) error }) error {
+func start(t testing.TB, s interface{ Start(context.Context) error }) error {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -19,14 +20,23 @@ type keeper struct {
 	logger atomic.Pointer[slog.Logger]
 	last   situation // as reported; the goroutine's (and before it, Start's)
 
+	wake chan struct{} // tells the goroutine that somebody has asked for a reading
+
 	mu      sync.Mutex
+	asked   *reading           // the next one to begin; nil: nobody waits for it
 	end     context.CancelFunc // ends the background work; nil before Start
 	closed  bool
 	working sync.WaitGroup
 }
 
+// reading is one that somebody waits for.
+type reading struct {
+	over chan struct{} // closed at its end
+	err  error         // of it, then
+}
+
 func newKeeper(staleFor time.Duration, opts Options, attrs ...any) *keeper {
-	k := &keeper{store: secret.NewStore(staleFor, opts.Now), attrs: attrs}
+	k := &keeper{store: secret.NewStore(staleFor, opts.Now), attrs: attrs, wake: make(chan struct{}, 1)}
 	k.logger.Store(opts.Logger)
 	return k
 }
@@ -37,8 +47,58 @@ func (k *keeper) Acquire() (*secret.Credential, error) { return k.store.Acquire(
 // Known implements secret.Source.
 func (k *keeper) Known() []*secret.Credential { return k.store.Known() }
 
-// Refresh implements secret.Source.
-func (k *keeper) Refresh(context.Context) error { return nil }
+// Keep sets for how long after a rotation Known returns the credential before as
+// well; the default, 0, is not at all. The last word counts.
+func (k *keeper) Keep(d time.Duration) { k.store.Keep(d) }
+
+// Refresh implements secret.Source. It wakes the background work, and waits for it:
+// before Start and after Close there is none, which is an error.
+func (k *keeper) Refresh(ctx context.Context) error {
+	r, err := k.ask()
+	if err != nil {
+		return err
+	}
+	select {
+	case <-r.over:
+		return r.err
+	case <-ctx.Done():
+		return fmt.Errorf("waiting for the credential to be read: %w", ctx.Err())
+	}
+}
+
+// ask returns the next reading to begin: one under way may have seen the source as
+// it was before. All who ask get the same.
+func (k *keeper) ask() (*reading, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.closed:
+		return nil, errClosed
+	case k.end == nil:
+		return nil, errNoStart
+	case k.asked == nil:
+		k.asked = &reading{over: make(chan struct{})}
+		k.wake <- struct{}{} // has room: taken out with what was asked before
+	}
+	return k.asked, nil
+}
+
+// answer does a reading, for those who have asked until now.
+func (k *keeper) answer(read func() error) {
+	k.mu.Lock()
+	r := k.asked
+	k.asked = nil
+	select {
+	case <-k.wake:
+	default:
+	}
+	k.mu.Unlock()
+	err := read()
+	if r != nil {
+		r.err = err
+		close(r.over)
+	}
+}
 
 // Status implements secret.Source.
 func (k *keeper) Status() secret.Status { return k.store.Status() }
@@ -80,6 +140,7 @@ func (k *keeper) start(ctx context.Context, first func(context.Context) error, r
 	go func() {
 		defer k.working.Done()
 		run(life)
+		k.answer(func() error { return errClosed })
 	}()
 	return err
 }

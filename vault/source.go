@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/vault/api"
@@ -20,6 +21,8 @@ const (
 	// minSession is the least time between logins that tokens of a very short
 	// life can cause.
 	minSession = time.Second
+	// minPause is the least time between a fetch and one that somebody asks for.
+	minPause = time.Second
 )
 
 // Source keeps a credential from Vault current. Its methods are safe for
@@ -32,9 +35,22 @@ type Source struct {
 	client *api.Client
 	guard  *guard // of client
 
+	// For Transit: the token of the newest login, nil before the first one and after
+	// the end; and tokens that Vault denied something else than the secret.
+	token  atomic.Pointer[string]
+	denied chan denial
+
 	// Of the goroutine (and before it, of Start).
-	session  *session // nil: not logged in
-	failures int      // fetches failed in a row
+	session  *session  // nil: not logged in
+	failures int       // fetches failed in a row
+	fetched  time.Time // when the last fetch ended
+}
+
+// denial is a token that was denied something. Done is closed once the source has
+// looked into it.
+type denial struct {
+	token string
+	done  chan struct{}
 }
 
 // New returns a source that has not started. It checks the configuration and
@@ -52,6 +68,7 @@ func New(cfg Config, opts Options) (*Source, error) {
 		keeper: newKeeper(cfg.StaleFor, opts, "source", "vault", "path", cfg.Path, "auth", cfg.Auth.String()),
 		cfg:    cfg, now: opts.Now, rand: opts.Rand,
 		client: client, guard: guard,
+		denied: make(chan denial),
 	}, nil
 }
 
@@ -76,6 +93,7 @@ func (s *Source) first(ctx context.Context) error {
 // run is the goroutine that alone talks to Vault, but for the renewals that it
 // watches over.
 func (s *Source) run(ctx context.Context) {
+	defer s.token.Store(nil)
 	defer s.logout()
 	timer := time.NewTimer(s.delay())
 	defer timer.Stop()
@@ -87,14 +105,56 @@ func (s *Source) run(ctx context.Context) {
 			age := s.now().Sub(s.session.since)
 			s.logout()
 			timer.Reset(min(max(minSession-age, 0), minSession))
+		case d := <-s.denied:
+			if s.reconsider(ctx, d.token) {
+				timer.Reset(s.delay())
+			}
+			close(d.done)
+		case <-s.wake:
+			timer.Reset(s.pause())
 		case <-timer.C:
-			_ = s.refresh(ctx) // reported as a change, if it is one
+			s.answer(func() error { return s.refresh(ctx) })
 			if ctx.Err() != nil {
 				return
 			}
 			s.report(ctx)
 			timer.Reset(s.delay())
 		}
+	}
+}
+
+// reconsider fetches at once if the token that was denied something may be of no
+// use any more: a fetch finds out whether it was revoked. One that is good for the
+// secret may still be older than its policies, and is replaced if it is not quite
+// new. However often it is called, it asks Vault no more often than Refresh.
+func (s *Source) reconsider(ctx context.Context, token string) bool {
+	if s.session == nil || s.session.kv.token != token {
+		return false // given up already
+	}
+	now := s.now()
+	switch {
+	case now.Sub(s.session.since) >= maxBackoff:
+		s.logout()
+	case now.Sub(s.fetched) < minPause:
+		return false
+	}
+	s.answer(func() error { return s.refresh(ctx) })
+	s.report(ctx)
+	return true
+}
+
+// deny tells the source that Vault denied the token something, and returns when
+// there is a new token if there is to be one.
+func (s *Source) deny(ctx context.Context, token string) {
+	d := denial{token, make(chan struct{})}
+	select {
+	case s.denied <- d:
+	case <-ctx.Done():
+		return
+	}
+	select {
+	case <-d.done:
+	case <-ctx.Done():
 	}
 }
 
@@ -112,18 +172,50 @@ func (s *Source) delay() time.Duration {
 	return min(refresh, backoff/2+time.Duration(float64(backoff/2)*s.rand()))
 }
 
+// pause is the time to a fetch that somebody asks for. However many ask, and
+// however often, Vault is not asked more often.
+func (s *Source) pause() time.Duration {
+	return min(max(minPause-s.now().Sub(s.fetched), 0), minPause)
+}
+
 // refresh fetches the credential and stores what came of it.
 func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
+	doubt := s.look(ctx)
 	c, err := s.fetch(ctx)
+	s.fetched = s.now()
 	if err != nil {
 		s.failures++
 	} else {
 		s.failures = 0
 	}
 	s.settle(c, err)
+	if err == nil && doubt != nil {
+		s.store.Fail(doubt) // the credential is good, but the next login may not be
+	}
 	return err
+}
+
+// look has a login method that must look at its file between logins do so. What
+// it finds there is used at once: the old secret ID may end with the new one.
+func (s *Source) look(ctx context.Context) error {
+	method, ok := s.cfg.Auth.(looker)
+	if !ok || s.session == nil { // a login looks by itself
+		return nil
+	}
+	renewed, err := method.look(ctx, s.door())
+	if err != nil {
+		return &StepError{Step: StepLogin, Subject: s.cfg.Auth.String(), Err: err}
+	}
+	if renewed {
+		s.logout()
+	}
+	return nil
+}
+
+func (s *Source) door() door {
+	return door{client: s.client, mount: s.cfg.AuthMount, namespace: s.cfg.Namespace}
 }
 
 // fetch reads the credential, logged in anew if need be. A token that is not
@@ -138,6 +230,9 @@ func (s *Source) fetch(ctx context.Context) (*secret.Credential, error) {
 			}
 		}
 		c, err := s.session.kv.read(ctx)
+		if errors.Is(err, errBehind) {
+			s.guard.index.Store(nil) // perhaps no server ever gets there
+		}
 		if !errors.Is(err, errDenied) {
 			return c, err
 		}
@@ -167,7 +262,8 @@ func (s *session) over() <-chan struct{} {
 
 func (s *Source) login(ctx context.Context) error {
 	s.client.ClearToken() // one of the environment or of the last session is no part of a login
-	login, err := s.cfg.Auth.login(ctx, s.client)
+	s.guard.index.Store(nil)
+	login, err := s.cfg.Auth.login(ctx, s.door())
 	if err != nil {
 		return err
 	}
@@ -178,7 +274,7 @@ func (s *Source) login(ctx context.Context) error {
 			client: s.client,
 			token:  token,
 			path:   s.cfg.Path,
-			fields: fields{username: s.cfg.UsernameField, key: s.cfg.KeyField},
+			fields: fields{username: s.cfg.UsernameField, key: s.cfg.KeyField, keyless: s.cfg.NoKey},
 		},
 		since: s.now(),
 	}
@@ -188,6 +284,7 @@ func (s *Source) login(ctx context.Context) error {
 		}
 	}
 	s.session = next
+	s.token.Store(&token)
 	return nil
 }
 
@@ -214,7 +311,8 @@ func (s *Source) watch(ctx context.Context, next *session, login *api.Secret) er
 	return nil
 }
 
-// logout forgets the token. Vault lets it expire.
+// logout forgets the token. Vault lets it expire: Transit uses it until the next
+// login.
 func (s *Source) logout() {
 	if s.session == nil {
 		return

@@ -27,6 +27,10 @@ type Caller struct {
 	// User is the user id that Caddy's authentication set, "" if none.
 	User string
 
+	// SignatureKey is the key id of the request's signature, which was verified; ""
+	// if it has none.
+	SignatureKey string
+
 	// Source is the address of the client, after trusted proxies. IPv4-mapped
 	// addresses and zones are fine.
 	Source netip.Addr

@@ -21,7 +21,7 @@ import (
 // empty tables, and closes the store when it is done.
 func RunStore(t *testing.T, open func(t *testing.T) journal.Store) {
 	t.Helper()
-	for _, group := range [][]test{writing, spending, messages, reading, listing, failing, random} {
+	for _, group := range [][]test{writing, spending, messages, nonces, reading, listing, failing, random} {
 		for _, test := range group {
 			t.Run(test.name, func(t *testing.T) {
 				store := open(t)

@@ -152,8 +152,8 @@ func TestOpenWaits(t *testing.T) {
 	server := postgrestest.Start(t)
 	dsn := server.NewDatabase(t)
 	other := opened(t, dsn)
-	if _, err := other.pools.Load().writes.Exec(t.Context(), `DELETE FROM journal_version WHERE version_id = 3;
-		DROP TABLE messages`); err != nil {
+	if _, err := other.pools.Load().writes.Exec(t.Context(), `DELETE FROM journal_version WHERE version_id = 4;
+		DROP TABLE nonces`); err != nil {
 		t.Fatal(err)
 	}
 	s, result := made(t, dsn), make(chan error, 1)

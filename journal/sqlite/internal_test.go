@@ -16,7 +16,7 @@ import (
 // TestMigrations brings journals of every earlier version, with rows in them, to
 // this one.
 func TestMigrations(t *testing.T) {
-	for version := int64(1); version <= 3; version++ {
+	for version := int64(1); version <= 4; version++ {
 		path := filepath.Join(t.TempDir(), "journal.db")
 		row := journaltest.NewTransaction(1)
 		event := journaltest.NewEvent(row, 1, 1)
@@ -76,8 +76,8 @@ func writeVersion(t *testing.T, path string, version int64, rows map[string][]an
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, knows, err := provider.GetVersions(t.Context()); err != nil || knows != 3 {
-		t.Fatalf("the newest version is %d, %v; this test knows 3", knows, err)
+	if _, knows, err := provider.GetVersions(t.Context()); err != nil || knows != 4 {
+		t.Fatalf("the newest version is %d, %v; this test knows 4", knows, err)
 	}
 	if _, err := provider.UpTo(t.Context(), version); err != nil {
 		t.Fatal(err)
@@ -127,6 +127,9 @@ func TestPlans(t *testing.T) {
 	}
 	if plan := planOf(t, store, messagesDue, "out", "shop", 1, 4); !strings.Contains(plan, "messages_waiting") || strings.Contains(plan, "B-TREE") {
 		t.Errorf("messages that are due are found by %s", plan)
+	}
+	if plan := planOf(t, store, deleteNonces, 1, 10); !strings.Contains(plan, "nonces_expires") || strings.Contains(plan, "SCAN") || strings.Contains(plan, "B-TREE") {
+		t.Errorf("nonces that have expired are found by %s", plan)
 	}
 	if plan := planOf(t, store, waitingLanes, "out"); strings.Contains(plan, "SCAN messages") || !strings.Contains(plan, "messages_waiting") {
 		t.Errorf("lanes are found by %s", plan)

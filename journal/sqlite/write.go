@@ -35,6 +35,7 @@ type writer struct {
 	addMessage, lockMessage, updateMessage  *sql.Stmt
 	deleteMessages                          *sql.Stmt
 	waitingLanes, messagesDue               *sql.Stmt
+	addNonce, deleteNonces                  *sql.Stmt
 }
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
@@ -84,6 +85,9 @@ func (w *writer) prepare(ctx context.Context) error {
 		"SELECT " + messageColumns + " FROM messages WHERE id = ?":                                                                     &w.lockMessage,
 		"UPDATE messages SET (" + messageChanging + ") = (" + placeholders(messageChanging) + ") WHERE id = ?":                         &w.updateMessage,
 		"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE state <> 'waiting' AND updated < ? ORDER BY updated LIMIT ?)": &w.deleteMessages,
+
+		addNonce:     &w.addNonce,
+		deleteNonces: &w.deleteNonces,
 
 		"INSERT INTO data_keys (" + keyColumns + ") VALUES (" + placeholders(keyColumns) + ") ON CONFLICT DO NOTHING":  &w.addKey,
 		"UPDATE data_keys SET wrapped = ? WHERE id = ?":                                                                &w.setKey,

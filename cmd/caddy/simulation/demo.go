@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	nowpaygateway "github.com/nowpay-gateway/nowpay-gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/caddymodule"
 	"github.com/nowpay-gateway/nowpay-gateway/callback/notify"
 	"github.com/nowpay-gateway/nowpay-gateway/simulator"
 )
@@ -57,6 +58,10 @@ func demo(ctx context.Context, w io.Writer, once bool) error {
 	defer os.RemoveAll(folder)
 
 	account := newCredential()
+	config, err := demoConfig(account, folder)
+	if err != nil {
+		return err
+	}
 	sim, err := startProvider(ctx, simulator.Config{
 		Username: account.Username, Key: account.Key,
 		AllowedIPs: []netip.Prefix{netip.MustParsePrefix(egressAddress + "/32")},
@@ -76,8 +81,8 @@ func demo(ctx context.Context, w io.Writer, once bool) error {
 		return err
 	}
 	defer app.stop()
-	if err := startGateway(account, folder); err != nil {
-		return err
+	if err := caddy.Load(config, true); err != nil {
+		return fmt.Errorf("starting the gateway: %w", err)
 	}
 	defer func() { _ = caddy.Stop() }() // the process ends anyway
 
@@ -93,33 +98,39 @@ func demo(ctx context.Context, w io.Writer, once bool) error {
 	return nil
 }
 
-// startGateway runs Caddy in this process with Caddyfile.example. Its files are
-// in the folder. Its log goes to a file, so that it does not drown the story.
-func startGateway(account credential, folder string) error {
+// demoConfig is the configuration of Caddyfile.example, changed for the demo, with
+// its files in the folder. One with a live account is refused.
+func demoConfig(account credential, folder string) ([]byte, error) {
 	secretFile := filepath.Join(folder, "nowpay-secret.json")
 	if err := account.save(secretFile); err != nil {
-		return err
+		return nil, err
 	}
 	for name, value := range map[string]string{"NOWPAY_SECRET_FILE": secretFile, "NOWPAY_DATA": folder} {
 		if err := os.Setenv(name, value); err != nil {
-			return fmt.Errorf("naming the gateway's files: %w", err)
+			return nil, fmt.Errorf("naming the gateway's files: %w", err)
 		}
 	}
 	adapter := caddyconfig.GetAdapter("caddyfile")
 	if adapter == nil {
-		return errors.New("this build has no Caddyfile adapter")
+		return nil, errors.New("this build has no Caddyfile adapter")
 	}
 	config, _, err := adapter.Adapt(nowpaygateway.Example, map[string]any{"filename": "Caddyfile.example"})
 	if err != nil {
-		return fmt.Errorf("reading Caddyfile.example: %w", err)
+		return nil, fmt.Errorf("reading Caddyfile.example: %w", err)
 	}
 	if config, err = asDemo(config, folder); err != nil {
-		return err
+		return nil, err
 	}
-	if err := caddy.Load(config, true); err != nil {
-		return fmt.Errorf("starting the gateway: %w", err)
+	return config, checkNoneLive(config)
+}
+
+// checkNoneLive refuses a configuration that a simulator must not run beside.
+func checkNoneLive(config []byte) error {
+	live, err := caddymodule.LiveAccounts(config)
+	if err != nil {
+		return fmt.Errorf("looking for live accounts: %w", err)
 	}
-	return nil
+	return refuseLive(live)
 }
 
 // stayingUp says what to try; its verb is the log's path.

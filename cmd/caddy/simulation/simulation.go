@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -144,7 +145,9 @@ func simulateCommand() *cobra.Command {
 Caddyfile.example expects it. It pays out nothing.
 
 The secret file holds the account that the simulator accepts. It is made where
-it does not exist, so that the gateway can be given the same file.`,
+it does not exist, so that the gateway can be given the same file.
+
+It does not run beside a gateway that has a live account, which --address asks.`,
 		Args: cobra.NoArgs, SilenceUsage: true,
 	}
 	flags := command.Flags()
@@ -155,10 +158,18 @@ it does not exist, so that the gateway can be given the same file.`,
 	seed := flags.Uint64("seed", 1, "makes ids and choices repeatable")
 	callback := flags.String("callback", callbackURL, "where to send callbacks; empty for nowhere")
 	callbackFrom := flags.String("callback-from", callbackIP, "the address that callbacks come from; empty: the system chooses")
+	address := flags.String("address", "localhost:2019", "the admin endpoint of a gateway on this machine, which must have no live account")
 	scheme := flags.String("scheme", "credentials", "how requests and answers are protected: credentials or jwe")
 	jweAlgorithm := flags.String("jwe-algorithm", "", "with --scheme jwe: dir or A256GCMKW (default dir)")
 	refuse := flags.Bool("refuse-duplicates", false, "refuse a repeated request ID instead of paying again")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
+		live, err := caddymodule.ServingLiveAccounts(cmd.Context(), *address)
+		if err != nil {
+			return fmt.Errorf("asking whether a gateway with a live account runs here: %w", err)
+		}
+		if err := refuseLive(live); err != nil {
+			return err
+		}
 		config := simulator.Config{RefuseDuplicates: *refuse, Now: time.Now, Seed: *seed, Callback: simulator.CallbackTarget{URL: *callback}}
 		makeUp, err := protect(&config, *scheme, *jweAlgorithm)
 		if err != nil {
@@ -196,6 +207,14 @@ func protect(config *simulator.Config, scheme, jweAlgorithm string) (makeUp func
 		return nil, errors.New("reading --jwe-algorithm: it needs --scheme jwe")
 	}
 	return newCredential, nil
+}
+
+// refuseLive keeps a simulator from running beside real money.
+func refuseLive(accounts []string) error {
+	if len(accounts) == 0 {
+		return nil
+	}
+	return fmt.Errorf("no simulator runs beside a live account, and the gateway has one (%s): use another machine", strings.Join(accounts, ", "))
 }
 
 // simulate serves until the process is asked to end.

@@ -1,0 +1,126 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/egress"
+	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
+	"github.com/nowpay-gateway/nowpay-gateway/signer"
+)
+
+const (
+	// proofTime bounds the checking of a proof, where that reaches a network.
+	proofTime = 10 * time.Second
+	// refreshTime bounds the wait for a credential that is read anew.
+	refreshTime = 3 * time.Second
+)
+
+// prove has the proof checked that an answer carries, where the account asks for
+// one, and gives the answer as it is to be read. It comes before every other check.
+func (g *Gateway) prove(
+	ctx context.Context, x *exchange, signed signer.Signed, response *egress.Response, used *secret.Credential,
+) (integrity.Answer, error) {
+	answer := signer.Answer{Status: response.Status, Header: response.Header, Body: response.Body}
+	account := g.Accounts[x.account]
+	if account.Verify == nil {
+		return integrity.Answer(answer), nil
+	}
+	known, release := candidates(account.Secret, used)
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	proven, err := account.Verify.Verify(ctx, signed, answer, known)
+	if err != nil {
+		return integrity.Answer{}, fmt.Errorf("checking the proof of the answer: %w", err)
+	}
+	return integrity.Answer(proven), nil
+}
+
+// candidates are the credentials that an answer may be proven with: that of its
+// request first, then those that the source knows.
+func candidates(source secret.Source, used *secret.Credential) (known []*secret.Credential, release func()) {
+	held := source.Known()
+	known = []*secret.Credential{used}
+	for _, c := range held {
+		if c != used {
+			known = append(known, c)
+		}
+	}
+	return known, func() {
+		for _, c := range held {
+			c.Release()
+		}
+	}
+}
+
+// errNoRequestVerifier means that no account says how callbacks would be signed.
+var errNoRequestVerifier = errors.New("no account verifies the signatures of callbacks")
+
+// provenCallback checks that a callback is signed as the answers to one of the
+// accounts are.
+func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []byte) error {
+	message := signer.IncomingRequest(r.Method, r.Scheme, r.Host, r.Target, r.Header)
+	ctx, cancel := context.WithTimeout(ctx, proofTime)
+	defer cancel()
+	refused := errNoRequestVerifier
+	for _, name := range slices.Sorted(maps.Keys(g.Accounts)) {
+		account := g.Accounts[name]
+		verifier, ok := account.Verify.(signer.RequestVerifier)
+		if !ok {
+			continue
+		}
+		known := account.Secret.Known()
+		err := verifier.VerifyRequest(ctx, message, body, known)
+		for _, c := range known {
+			c.Release()
+		}
+		if err == nil {
+			return nil
+		}
+		refused = fmt.Errorf("checking the signature with account %s: %w", name, err)
+	}
+	return refused
+}
+
+// unproven is for an answer without its proof: it may be anybody's.
+func (g *Gateway) unproven(x *exchange, err error) (Answer, *Problem) {
+	x.record.Err = err
+	x.record.Findings = []integrity.Finding{integrity.Unproven}
+	return g.unknown(x, BadGateway, "the provider's answer is not proven to be genuine and was not passed on")
+}
+
+// replaced has the credential read anew after a refusal, and reports whether it is
+// another one than the one that was refused.
+func (g *Gateway) replaced(ctx context.Context, x *exchange) bool {
+	ctx, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	source := g.Accounts[x.account].Secret
+	if err := source.Refresh(ctx); err != nil {
+		return false
+	}
+	credential, err := source.Acquire()
+	if err != nil {
+		return false
+	}
+	defer credential.Release()
+	return credential.Version() != x.record.CredentialVersion
+}
+
+// refused is for a refusal of what moves money: it is told as it is and never sent
+// again, whatever the reason. The credential is read anew for those that come next,
+// and a person is called.
+func (g *Gateway) refused(ctx context.Context, x *exchange) {
+	over, cancel := context.WithCancel(ctx)
+	cancel() // it is asked for, and not waited for
+	_ = g.Accounts[x.account].Secret.Refresh(over)
+	if g.alarms.Allow() {
+		g.Logger.ErrorContext(ctx, "the provider refuses what moves money; a person must look at it: is it the key, the address, the balance, a missing field?",
+			"account", x.account, "operation", x.operation.Name, "exchange", x.record.ID, "credential_version", x.record.CredentialVersion)
+	}
+}

@@ -1,0 +1,72 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"net/http"
+
+	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
+)
+
+// identifySigner verifies the signature of a request, if there is one and merchants
+// sign, and adds whose it is to what the caller proves. One that does not verify
+// proves nothing; why is for the log.
+func (g *Gateway) identifySigner(ctx context.Context, x *exchange, r *Request) error {
+	if g.Signatures == nil || !signer.IsSigned(r.Header) {
+		return nil
+	}
+	verified, err := g.Signatures.Verify(ctx, signer.IncomingRequest(r.Method, r.Scheme, r.Host, r.Target, r.Header))
+	if err != nil {
+		return err
+	}
+	x.signature = &verified
+	r.Caller.SignatureKey = verified.KeyID
+	return nil
+}
+
+// checkDigest holds the body of a signed request against the digest that is signed.
+func (x *exchange) checkDigest(header http.Header, body []byte) *Problem {
+	if x.signature == nil || !x.signature.Covers(contentDigest) {
+		return nil
+	}
+	if err := httpsig.CheckDigest(header, body); err != nil {
+		x.record.Rule += "; the body is not the one that is signed"
+		return &Problem{Code: Unauthenticated, Detail: "the body does not fit its Content-Digest"}
+	}
+	return nil
+}
+
+// contentDigest is what covers the body.
+var contentDigest = func() httpsig.Component {
+	c, err := httpsig.ParseComponent("content-digest")
+	if err != nil {
+		panic(err)
+	}
+	return c
+}()
+
+// useNonce sees to it that a signed request is taken once. It comes when all else is
+// checked, so that nobody can use up the nonce of a request that they cannot make, and
+// before anything happens.
+func (g *Gateway) useNonce(ctx context.Context, x *exchange, merchant *whitelist.Merchant) *Problem {
+	if x.signature == nil {
+		return nil
+	}
+	err := g.Journal.UseNonce(ctx, journal.Nonce{
+		Scope: merchant.Name + " " + x.signature.KeyID, Value: x.signature.Nonce, Expires: g.Signatures.Fresh(*x.signature),
+	})
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, journal.ErrReplayed):
+		x.record.Rule += "; the signature was used before"
+		return &Problem{Code: Unauthenticated, Detail: "a request with this signature was taken before: sign each request anew, with a nonce of its own"}
+	case ctx.Err() != nil:
+		return x.cancelled()
+	}
+	x.record.Err = err
+	return &Problem{Code: JournalUnavailable, Detail: "nothing was sent; the same request ID may be sent again"}
+}

@@ -1,0 +1,181 @@
+package signer
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
+)
+
+const (
+	defaultMaxAge = time.Minute
+	defaultSkew   = 30 * time.Second
+)
+
+// HTTPSigVerifier verifies the signatures of answers, RFC 9421. An answer must
+// cover its status and the digest of its body, and be bound to its request: by the
+// request's signature, or by its method and target URI. Those that are bound by the
+// latter only are remembered for as long as they are fresh, so that none is accepted
+// twice. The zero value accepts hmac-sha256 with the text of the account's key,
+// under its username.
+type HTTPSigVerifier struct {
+	// Keys are those of the provider, by key ID. Nil: the account's own key, for
+	// hmac-sha256.
+	Keys map[string][]httpsig.VerifyingKey
+	// Key verifies instead of the account's own, such as one in Vault's transit engine.
+	// Nil: the account's does.
+	Key httpsig.VerifyingKey
+	// KeyEncoding is that of the account's own key, and KeyID its name. Empty: text,
+	// and the username.
+	KeyEncoding KeyEncoding
+	KeyID       string
+	// Label of the signature. Empty: there must be exactly one.
+	Label string
+	// Tag that the signature must have. Empty: any.
+	Tag string
+	// Components that must be covered besides the status, the digest and the request.
+	Components []httpsig.Component
+	// RequestLabel is the label of the signatures of requests. Empty: sig1.
+	RequestLabel string
+	// MaxAge is how old a signature may be, and Skew how far the clocks may be apart.
+	// 0: one minute, and 30 seconds.
+	MaxAge, Skew time.Duration
+	// Now is the clock. Nil: time.Now.
+	Now func() time.Time
+
+	once     sync.Once
+	required []httpsig.Component // once it is made
+	binding  httpsig.Component   // by the request's signature
+	seen     replays
+}
+
+var (
+	proven      = components("@status", "content-digest")
+	boundByURI  = components("@method;req", "@target-uri;req")
+	errNotBound = errors.New("the signature does not cover the request")
+	errReplayed = errors.New("the signature was seen before")
+)
+
+// Verify implements [Verifier].
+func (v *HTTPSigVerifier) Verify(ctx context.Context, sent Signed, a Answer, known []*secret.Credential) (Answer, error) {
+	if err := v.verify(ctx, sent, a, known); err != nil {
+		return Answer{}, fmt.Errorf("%w: %w", ErrUnverified, err)
+	}
+	return a, nil
+}
+
+// VerifyRequest implements [RequestVerifier], with the same keys.
+func (v *HTTPSigVerifier) VerifyRequest(ctx context.Context, m *httpsig.Message, body []byte, known []*secret.Credential) error {
+	keys, done, err := v.keys(known)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnverified, err)
+	}
+	defer done()
+	requests := Requests{Keys: keys, Label: v.Label, Tag: v.Tag, MaxAge: v.MaxAge, Skew: v.Skew, Now: v.Now}
+	verified, err := requests.Verify(ctx, m)
+	if err == nil && (len(body) > 0 || verified.Covers(digest...)) {
+		err = httpsig.CheckDigest(m.Header, body)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrUnverified, err)
+	}
+	return nil
+}
+
+func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, known []*secret.Credential) error {
+	v.once.Do(v.prepare)
+	request, err := sent.message()
+	if err != nil {
+		return err
+	}
+	now := time.Now()
+	if v.Now != nil {
+		now = v.Now()
+	}
+	keys, done, err := v.keys(known)
+	if err != nil {
+		return err
+	}
+	defer done()
+	policy := httpsig.Policy{
+		Label: v.Label, Tag: v.Tag, Components: v.required, Keys: keys,
+		Now: now, MaxAge: cmp.Or(v.MaxAge, defaultMaxAge), Skew: cmp.Or(v.Skew, defaultSkew),
+	}
+	response := &httpsig.Message{Status: a.Status, Header: a.Header, Request: request}
+	verified, err := httpsig.Verify(ctx, response, policy)
+	if err != nil {
+		return err
+	}
+	if err := httpsig.CheckDigest(a.Header, a.Body); err != nil {
+		return err
+	}
+	return v.bound(verified, a, policy)
+}
+
+// bound checks that a signature is for the answer to this request, and to no other.
+func (v *HTTPSigVerifier) bound(verified httpsig.Verified, a Answer, p httpsig.Policy) error {
+	if verified.Covers(v.binding) {
+		return nil // whose nonce is in no other
+	}
+	if !verified.Covers(boundByURI...) {
+		return errNotBound
+	}
+	if v.seen.again(identity(verified, a), p.Now, p.Now.Add(p.MaxAge+p.Skew)) {
+		return errReplayed
+	}
+	return nil
+}
+
+// prepare makes what is the same for all answers.
+func (v *HTTPSigVerifier) prepare() {
+	v.required = slices.Concat(proven, v.Components)
+	v.binding = components(`"signature";req;key="` + cmp.Or(v.RequestLabel, defaultLabel) + `"`)[0]
+}
+
+// keys gives the keys of a key ID. Done is called when they are not needed any more.
+func (v *HTTPSigVerifier) keys(known []*secret.Credential) (keys func(id string) []httpsig.VerifyingKey, done func(), err error) {
+	if v.Keys != nil {
+		return func(id string) []httpsig.VerifyingKey { return v.Keys[id] }, func() {}, nil
+	}
+	own := make([]ownKey, 0, len(known))
+	done = func() {
+		for _, o := range own {
+			clear(o.shared)
+		}
+	}
+	for _, c := range known {
+		o := ownKey{id: v.KeyID, username: c.Username(), key: v.Key}
+		if v.Key == nil {
+			if o.shared, err = sharedKey(c, v.KeyEncoding); err != nil {
+				done()
+				return nil, nil, err
+			}
+			o.key = o.shared
+		}
+		own = append(own, o)
+	}
+	return func(id string) []httpsig.VerifyingKey { return keysOf(own, id) }, done, nil
+}
+
+// ownKey is a key of the account's own, and the name that signatures give it.
+type ownKey struct {
+	id       string // "": the username
+	username secret.Value
+	key      httpsig.VerifyingKey
+	shared   httpsig.HMAC // to be wiped; nil: none
+}
+
+func keysOf(own []ownKey, id string) (keys []httpsig.VerifyingKey) {
+	for _, o := range own {
+		if o.id == id || o.id == "" && string(o.username.Reveal()) == id {
+			keys = append(keys, o.key)
+		}
+	}
+	return keys
+}
