@@ -25,8 +25,11 @@ func TestKeyEncoding(t *testing.T) {
 		{signer.KeyBase64, "-_--AA", all, true},
 		{signer.KeyBase64, "AAAA", "\x00\x00\x00", true},
 		{signer.KeyBase64, "", "", true},
-		{signer.KeyBase64, "+_++AA", "", false},    // both alphabets
-		{signer.KeyBase64, "+/++AB", "", false},    // unused bits
+		{signer.KeyBase64, "+_++AA", "", false}, // both alphabets
+		{signer.KeyBase64, "+/++AB", "", false}, // unused bits
+		{signer.KeyBase64, "+/++AB==", "", false},
+		{signer.KeyBase64, "-_--AB", "", false},
+		{signer.KeyBase64, "-_--AB==", "", false},
 		{signer.KeyBase64, "+/++AA=", "", false},   // half of the padding
 		{signer.KeyBase64, "+/++AA===", "", false}, // more than the padding
 		{signer.KeyBase64, "=", "", false},

@@ -6,6 +6,7 @@ package simulation
 import (
 	"context"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -53,11 +54,18 @@ func newCredential() credential {
 	return credential{Username: "2000", Key: hex.EncodeToString(raw[:])}
 }
 
-// loadCredential reads a secret file, or makes it where there is none.
-func loadCredential(path string) (credential, error) {
+// newCipherCredential makes up an account whose key can encrypt.
+func newCipherCredential() credential {
+	var raw [32]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	return credential{Username: "2000", Key: base64.StdEncoding.EncodeToString(raw[:])}
+}
+
+// loadCredential reads a secret file, or makes it up where there is none.
+func loadCredential(path string, makeUp func() credential) (credential, error) {
 	raw, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		made := newCredential()
+		made := makeUp()
 		return made, made.save(path)
 	}
 	if err != nil {
@@ -151,6 +159,8 @@ It does not run beside a gateway that has a live account, which --address asks.`
 	callback := flags.String("callback", callbackURL, "where to send callbacks; empty for nowhere")
 	callbackFrom := flags.String("callback-from", callbackIP, "the address that callbacks come from; empty: the system chooses")
 	address := flags.String("address", "localhost:2019", "the admin endpoint of a gateway on this machine, which must have no live account")
+	scheme := flags.String("scheme", "credentials", "how requests and answers are protected: credentials or jwe")
+	jweAlgorithm := flags.String("jwe-algorithm", "", "with --scheme jwe: dir or A256GCMKW (default dir)")
 	refuse := flags.Bool("refuse-duplicates", false, "refuse a repeated request ID instead of paying again")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		live, err := caddymodule.ServingLiveAccounts(cmd.Context(), *address)
@@ -160,7 +170,12 @@ It does not run beside a gateway that has a live account, which --address asks.`
 		if err := refuseLive(live); err != nil {
 			return err
 		}
-		account, err := loadCredential(*secretFile)
+		config := simulator.Config{RefuseDuplicates: *refuse, Now: time.Now, Seed: *seed, Callback: simulator.CallbackTarget{URL: *callback}}
+		makeUp, err := protect(&config, *scheme, *jweAlgorithm)
+		if err != nil {
+			return err
+		}
+		account, err := loadCredential(*secretFile, makeUp)
 		if err != nil {
 			return err
 		}
@@ -168,11 +183,7 @@ It does not run beside a gateway that has a live account, which --address asks.`
 		if err != nil {
 			return err
 		}
-		config := simulator.Config{
-			Username: account.Username, Key: account.Key, AllowedIPs: networks,
-			RefuseDuplicates: *refuse, Now: time.Now, Seed: *seed,
-			Callback: simulator.CallbackTarget{URL: *callback},
-		}
+		config.Username, config.Key, config.AllowedIPs = account.Username, account.Key, networks
 		if *callbackFrom != "" {
 			if config.Callback.From, err = netip.ParseAddr(*callbackFrom); err != nil {
 				return fmt.Errorf("reading --callback-from: %w", err)
@@ -181,6 +192,21 @@ It does not run beside a gateway that has a live account, which --address asks.`
 		return simulate(cmd.Context(), cmd.OutOrStdout(), config, *listen, *control, *secretFile)
 	}
 	return command
+}
+
+// protect chooses how requests and answers are protected, and how the account is
+// made up for that.
+func protect(config *simulator.Config, scheme, jweAlgorithm string) (makeUp func() credential, err error) {
+	switch {
+	case scheme == "jwe":
+		config.JWE = &simulator.JWEConfig{Algorithm: jweAlgorithm}
+		return newCipherCredential, nil
+	case scheme != "credentials":
+		return nil, fmt.Errorf("reading --scheme: it is credentials or jwe, not %q", scheme)
+	case jweAlgorithm != "":
+		return nil, errors.New("reading --jwe-algorithm: it needs --scheme jwe")
+	}
+	return newCredential, nil
 }
 
 // refuseLive keeps a simulator from running beside real money.

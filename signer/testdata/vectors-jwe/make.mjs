@@ -60,7 +60,7 @@ const known = `2000 ${key.toString('base64')}`
 
 function vector(name, comment, body, expect, more = {}) {
   const v = { accept: 'dir', encoding: 'base64', known: [known], headers: ['Content-Type: application/jose'], plain: answer, ...more }
-  const lines = [`# ${comment}`, `accept: ${v.accept}`, `encoding: ${v.encoding}`, ...v.known.map((k) => `known: ${k}`), ...v.headers.map((h) => `header: ${h}`), `expect: ${expect}`, '', '-- body --', Array.isArray(body) ? body.join('.') : body]
+  const lines = [`# ${comment}`, ...(v.algorithm ? [`algorithm: ${v.algorithm}`] : []), `accept: ${v.accept}`, `encoding: ${v.encoding}`, ...v.known.map((k) => `known: ${k}`), ...v.headers.map((h) => `header: ${h}`), `expect: ${expect}`, '', '-- body --', Array.isArray(body) ? body.join('.') : body]
   if (expect === 'verified') lines.push('-- plain --', v.plain)
   writeFileSync(new URL(`verify-${name}.txt`, import.meta.url), lines.join('\n') + '\n')
 }
@@ -136,6 +136,7 @@ vector('wrapped-changed-key', 'A bit of the encrypted key is another.', changed(
   vector('wrapped-without-nonce', 'The key has no nonce.', with_({ iv: undefined }), unfit, both)
   vector('wrapped-short-tag', 'The key has a short tag.', with_({ tag: h.tag.slice(0, 16) }), unfit, both)
   vector('wrapped-tag-no-base64', 'The key\'s tag is not base64.', with_({ tag: '!' }), 'the tag of its header is not accepted', both)
+  vector('wrapped-long-nonce', 'The key has a nonce of 16 bytes.', with_({ iv: b64(bytes(16, 70)) }), unfit, both)
   vector('wrapped-as-dir', 'The alg of a wrapped key is made dir.', with_({ alg: 'dir' }), unfit, both)
   vector('wrapped-without-key', 'The encrypted key is missing.', [p[0], '', ...p.slice(2)], length, both)
   vector('wrapped-not-accepted', 'A wrapped key where only dir is accepted.', p, alg)
@@ -144,6 +145,13 @@ vector('dir-not-accepted', 'Dir where only a wrapped key is accepted.', seal(), 
 vector('another-key', 'Encrypted with another key.', seal({ k: other }), wrongKey)
 vector('unfit-key', 'The account\'s key is not 32 bytes.', seal(), keySize, { known: ['2000 0123456789abcdef0123456789'] })
 vector('no-credential', 'No credential is known.', seal(), 'there is no credential to decrypt it with', { known: [] })
+
+vector('dir-with-key-nonce', 'Direct encryption has no key to be encrypted.', seal({ header: dir({ iv: b64(bytes(12, 70)) }) }), unfit, both)
+vector('dir-with-key-nonce-and-tag', 'Direct encryption has no key to be encrypted.', seal({ header: dir({ iv: b64(bytes(12, 70)), tag: b64(bytes(16, 70)) }) }), unfit, both)
+vector('default', 'By default answers are encrypted as requests: by dir.', seal(), ok, { accept: '' })
+vector('default-wrapped-not-accepted', 'And by nothing else.', seal({ header: wrap() }), alg, { accept: '' })
+vector('default-wrapped', 'Requests have a wrapped key, so answers must.', seal({ header: wrap() }), ok, { accept: '', algorithm: 'A256GCMKW' })
+vector('default-dir-not-accepted', 'And nothing else.', seal(), alg, { accept: '', algorithm: 'A256GCMKW' })
 
 vector('zip', 'Compressed: a small answer could become a large one.', seal({ header: dir({ zip: 'DEF' }) }), 'it is compressed')
 vector('zip-empty', 'An empty zip.', seal({ header: dir({ zip: '' }) }), 'it is compressed')
