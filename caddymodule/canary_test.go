@@ -278,7 +278,7 @@ func (c *canary) rotate(next string) (old string) {
 
 // adminPaths are what Caddy's admin endpoint shows.
 var adminPaths = []string{
-	"/config/", "/config/apps/nowpay", "/metrics", "/debug/vars", "/reverse_proxy/upstreams", "/pki/ca/local",
+	"/config/", "/config/apps/nowpay", "/nowpay/credentials", "/metrics", "/debug/vars", "/reverse_proxy/upstreams", "/pki/ca/local",
 	"/debug/pprof/", "/debug/pprof/goroutine?debug=2", "/debug/pprof/goroutine?debug=1", "/debug/pprof/goroutine",
 	"/debug/pprof/heap?debug=1", "/debug/pprof/heap", "/debug/pprof/allocs", "/debug/pprof/block?debug=1",
 	"/debug/pprof/mutex?debug=1", "/debug/pprof/threadcreate?debug=1", "/debug/pprof/cmdline",

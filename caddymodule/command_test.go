@@ -31,9 +31,9 @@ func (r result) mustSay(t *testing.T, code int, words ...string) {
 }
 
 func TestCommandNames(t *testing.T) {
-	runNowpay(t).mustSay(t, 0, "callbacks", "check", "demo", "explain", "health", "notifications", "simulate", "token", "transactions")
+	runNowpay(t).mustSay(t, 0, "callbacks", "check", "credential", "demo", "explain", "health", "notifications", "simulate", "token", "transactions")
 	runNowpay(t, "tokens").mustSay(t, 1, `unknown command "tokens"`)
-	for _, name := range []string{"callbacks", "check", "demo", "explain", "health", "notifications", "simulate", "token", "transactions"} {
+	for _, name := range []string{"callbacks", "check", "credential", "demo", "explain", "health", "notifications", "simulate", "token", "transactions"} {
 		runNowpay(t, name, "--help").mustSay(t, 0, "Usage:\n  caddy nowpay "+name)
 		runNowpay(t, name, "surplus").mustSay(t, 1, `unknown command "surplus"`)
 	}

@@ -74,6 +74,16 @@ func (g *fakeSecret) give(t *testing.T) {
 	g.Set(credential)
 }
 
+// rotate makes another credential available.
+func (g *fakeSecret) rotate(t *testing.T) {
+	t.Helper()
+	credential, err := secret.NewCredential([]byte("2000"), []byte("another key"), 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Set(credential)
+}
+
 // testRuntime is a runtime that nothing else in the process knows of.
 func testRuntime(tb rapid.TB, secrets ...*fakeSecret) *runtime {
 	tb.Helper()
@@ -317,11 +327,16 @@ func TestFailedStartGoesBack(t *testing.T) {
 	shared, own := newFakeSecret("shared"), newFakeSecret("own")
 	shared.give(t)
 	current := testRuntime(t, shared)
+	current.origins["shared"] = origin{overlap: time.Hour}
+	current.keepPrevious()
+	shared.rotate(t)
 	var log bytes.Buffer
 	current.logger = slog.New(slog.NewTextHandler(&log, nil))
 	current.serve()
 
 	failing := testRuntime(t, shared, own)
+	failing.origins["shared"] = origin{overlap: 2 * time.Hour}
+	failing.keepPrevious()
 	for _, source := range failing.accounts {
 		_ = source.start(t.Context(), slog.New(slog.DiscardHandler))
 	}
@@ -336,6 +351,9 @@ func TestFailedStartGoesBack(t *testing.T) {
 	if shared.closes.Load() != 0 || own.closes.Load() != 1 {
 		t.Errorf("closed: shared source %d times, own source %d times, want 0 and 1", shared.closes.Load(), own.closes.Load())
 	}
+	if st := shared.Status(); st.KeptUntil.Sub(st.Since) != time.Hour {
+		t.Errorf("the shared source keeps the credential before for %v", st.KeptUntil.Sub(st.Since))
+	}
 	shared.logger.Load().Info("still there")
 	if !strings.Contains(log.String(), "still there") {
 		t.Error("the shared source logs to the configuration that failed")
@@ -344,6 +362,22 @@ func TestFailedStartGoesBack(t *testing.T) {
 	current.close()
 	if serving.Load() != nil || shared.closes.Load() != 1 {
 		t.Errorf("in the end %p serves, and the source was closed %d times", serving.Load(), shared.closes.Load())
+	}
+}
+
+// TestAccountsShareTheOverlap: accounts with one source have one store.
+func TestAccountsShareTheOverlap(t *testing.T) {
+	source := newFakeSecret("one")
+	source.give(t)
+	r := testRuntime(t, source)
+	defer r.close()
+	for account, overlap := range map[string]time.Duration{"one": 0, "other": time.Hour, "third": time.Minute} {
+		r.accounts[account], r.origins[account] = r.accounts["one"], origin{overlap: overlap}
+	}
+	r.keepPrevious()
+	source.rotate(t)
+	if st := source.Status(); st.KeptUntil.Sub(st.Since) != time.Hour {
+		t.Errorf("the credential before is kept for %v, want the longest of all", st.KeptUntil.Sub(st.Since))
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -119,7 +121,27 @@ func (s *HTTPSigSigner) Provision(caddy.Context) error {
 	case s.KeyEncoding != "" && s.Transit != "":
 		return errors.New("key_encoding: with transit the key is Vault's, and is not read here")
 	}
-	return checkComponents(s.scheme.Components)
+	if err := checkComponents(s.scheme.Components); err != nil {
+		return err
+	}
+	return s.tryComponents()
+}
+
+// tryComponents signs a request of nobody's, to find out now what cannot be signed.
+func (s *HTTPSigSigner) tryComponents() error {
+	list := s.scheme.Components
+	if list == nil {
+		return nil
+	}
+	message := &httpsig.Message{
+		Method: http.MethodPost, Scheme: "https", Authority: "nowpay.in", Target: "/api/index.php?route=/api/common/balance",
+		Header: http.Header{"Content-Type": {"application/json"}, "Content-Digest": {httpsig.Digest(nil)}},
+	}
+	_, _, err := httpsig.Sign(context.Background(), message, httpsig.Params{Label: "try", Components: list}, httpsig.HMAC("try")) //nolint:forbidigo // it reaches nothing
+	if err != nil {
+		return fmt.Errorf("components: %w", err)
+	}
+	return nil
 }
 
 // Sign implements [signer.Scheme].
@@ -132,19 +154,8 @@ func checkComponents(list []httpsig.Component) error {
 	if list == nil {
 		return nil
 	}
-	covers := func(names ...string) bool {
-		for _, name := range names {
-			component, err := httpsig.ParseComponent(name)
-			if err != nil {
-				return false
-			}
-			for _, c := range list {
-				if c == component {
-					return true
-				}
-			}
-		}
-		return false
+	covers := func(name string) bool {
+		return slices.ContainsFunc(list, func(c httpsig.Component) bool { return c.String() == `"`+name+`"` })
 	}
 	switch {
 	case !covers("@method"):

@@ -169,6 +169,11 @@ func (v *HTTPSigVerifier) Verify(ctx context.Context, sent signer.Signed, a sign
 	return v.scheme.Verify(ctx, sent, a, known)
 }
 
+// VerifyRequest implements [signer.RequestVerifier].
+func (v *HTTPSigVerifier) VerifyRequest(ctx context.Context, m *httpsig.Message, body []byte, known []*secret.Credential) error {
+	return v.scheme.VerifyRequest(ctx, m, body, known)
+}
+
 func (v *HTTPSigVerifier) checkShared() error {
 	switch {
 	case len(v.Keys) > 0:
@@ -211,7 +216,8 @@ func readPublicKeys(keys []*PublicKey, a httpsig.Algorithm) (map[string][]httpsi
 
 // Interface guards
 var (
-	_ caddy.Provisioner     = (*HTTPSigVerifier)(nil)
-	_ caddyfile.Unmarshaler = (*HTTPSigVerifier)(nil)
-	_ signer.Verifier       = (*HTTPSigVerifier)(nil)
+	_ caddy.Provisioner      = (*HTTPSigVerifier)(nil)
+	_ caddyfile.Unmarshaler  = (*HTTPSigVerifier)(nil)
+	_ signer.RequestVerifier = (*HTTPSigVerifier)(nil)
+	_ signer.Verifier        = (*HTTPSigVerifier)(nil)
 )

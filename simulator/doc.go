@@ -96,9 +96,22 @@
 //	key-echo-header       … in a header
 //	key-echo-split        … in halves over two headers
 //
+//	jwe-plain             executed; with JWE: the answer in plain JSON
+//	jwe-wrong-key         … encrypted with another key
+//	jwe-wrong-algorithm   … encrypted with A128CBC-HS256
+//	jwe-tampered          … changed after the encryption
+//
 // "Executed" is meant of calls that create a transaction; the others are
 // answered in the same way. Faults of the wire act in HTTP/1.1, where the
 // connection is the request's own; in HTTP/2 the stream is aborted instead.
+//
+// # Encryption
+//
+// With [Config.JWE] requests must be JWE under the key of the username that is
+// their `kid`, with that username in the body and no key; anything else is refused
+// like a wrong key. Answers are JWE too, but for those to somebody who is not known,
+// and for what does not come from a program: error pages, redirects, and what is
+// compressed or of another content type.
 //
 // # Callbacks
 //
@@ -136,7 +149,7 @@
 //
 // What is in the wallets is what was there at the start, less amount and
 // surcharge of every entry that did not fail. The same seed, clock and order of
-// requests give the same answers, byte for byte. No key that was ever valid is
+// requests give the same answers, byte for byte, but for encryption. No key that was ever valid is
 // in [Simulator.Requests], [Simulator.Callbacks], [Simulator.Ledger] or an answer
 // of the control API, as it is or as JSON and URLs write it. A request that hangs
 // ends with its client, or with [Simulator.Close]. The only goroutines are those

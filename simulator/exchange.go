@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"mime"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -31,6 +30,7 @@ type exchange struct {
 	now    time.Time
 
 	username, key string
+	by            Credential // what protected the request; none without a security
 
 	fault     Fault
 	faultErr  error // the request asks for a fault that does not exist
@@ -144,6 +144,7 @@ func (s *Simulator) handle(r *http.Request, body []byte, whole bool) (*exchange,
 	if x.behaviour.rewrite != nil {
 		x.behaviour.rewrite(x, resp)
 	}
+	s.seal(x, resp)
 	return x, resp
 }
 
@@ -160,14 +161,18 @@ func (s *Simulator) read(r *http.Request, body []byte, whole bool) *exchange {
 	if x.op == nil || r.Method != http.MethodPost || !whole {
 		return x
 	}
-	media, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
+	plain, media, by := s.open(r, body)
+	x.by = by
 	switch {
 	case x.op.form && media == "application/x-www-form-urlencoded":
-		x.fields = readForm(body)
+		x.fields = readForm(plain)
 	case !x.op.form && media == "application/json":
-		x.fields = readJSON(body)
+		x.fields = readJSON(plain)
 	}
 	x.username, x.key = x.fields.text("username"), x.fields.text("key")
+	if s.security != nil {
+		x.key = by.Key // which nobody sends
+	}
 	return x
 }
 

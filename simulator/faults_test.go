@@ -181,6 +181,12 @@ var wire = map[simulator.Kind]struct {
 			t.Errorf("headers hold %q", got)
 		}
 	}},
+
+	// What they do with JWE is in jwe_test.go.
+	simulator.JWEPlain:          {executed, is("1", "Transaction Successful")},
+	simulator.JWEWrongKey:       {executed, is("1", "Transaction Successful")},
+	simulator.JWEWrongAlgorithm: {executed, is("1", "Transaction Successful")},
+	simulator.JWETampered:       {executed, is("1", "Transaction Successful")},
 }
 
 func gunzips(t *testing.T, s seen) {

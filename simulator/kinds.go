@@ -61,6 +61,11 @@ const (
 	KeyEchoJSON      Kind = "key-echo-json"
 	KeyEchoHeader    Kind = "key-echo-header"
 	KeyEchoSplit     Kind = "key-echo-split"
+
+	JWEPlain          Kind = "jwe-plain"
+	JWEWrongKey       Kind = "jwe-wrong-key"
+	JWEWrongAlgorithm Kind = "jwe-wrong-algorithm"
+	JWETampered       Kind = "jwe-tampered"
 )
 
 // The kinds of faults of callbacks. What each does is in the table
@@ -156,6 +161,11 @@ var behaviours = []behaviour{ //nolint:gochecknoglobals // a table, never change
 	{kind: KeyEchoJSON, change: echoKey(inJSON), doc: "executes; the message has the key with every character as \\u escape"},
 	{kind: KeyEchoHeader, rewrite: keyInHeader, doc: "executes; the header X-Debug holds the key"},
 	{kind: KeyEchoSplit, rewrite: keyInHeaders, doc: "executes; the headers X-Debug-1 and X-Debug-2 hold half of the key each"},
+
+	{kind: JWEPlain, doc: "executes; with JWE: the answer is plain JSON"},
+	{kind: JWEWrongKey, doc: "executes; with JWE: the answer is encrypted with another key"},
+	{kind: JWEWrongAlgorithm, doc: "executes; with JWE: the answer is encrypted with A128CBC-HS256"},
+	{kind: JWETampered, doc: "executes; with JWE: the answer is changed after it was encrypted"},
 }
 
 // callbackBehaviour is what a kind changes in a callback. A change that is nil

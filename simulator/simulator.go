@@ -38,6 +38,9 @@ type Config struct {
 	// RefuseDuplicates refuses a request ID that was executed before. By
 	// default it is executed again: the provider pays twice.
 	RefuseDuplicates bool
+	// JWE has requests and answers encrypted. nil: the key is in the body of
+	// requests, and answers are plain.
+	JWE *JWEConfig
 	// Callback says where callbacks go. Zero: there are none.
 	Callback CallbackTarget
 	// CallbackRoots are the authorities that the receiver of callbacks may have
@@ -54,11 +57,12 @@ type Config struct {
 
 // Simulator is a Nowpay. All its methods are safe for concurrent use.
 type Simulator struct {
-	config  Config
-	closed  chan struct{}
-	close   func()
-	running sync.WaitGroup // callbacks, and what waits to settle
-	slots   chan struct{}  // one for each callback under way
+	config   Config
+	security security // nil: the documented one
+	closed   chan struct{}
+	close    func()
+	running  sync.WaitGroup // callbacks, and what waits to settle
+	slots    chan struct{}  // one for each callback under way
 	// life is the context of callbacks, which belong to no request. It has no end:
 	// a callback has, and Close waits for that.
 	life context.Context //nolint:containedctx // see above
@@ -76,7 +80,8 @@ type Simulator struct {
 }
 
 // New makes a provider in which nothing has happened yet. It fails without a
-// username or key, for negative amounts, and for a callback URL that is none.
+// username or key, for negative amounts, for a callback URL that is none, and
+// with JWE for a key that cannot encrypt.
 func New(c Config) (*Simulator, error) {
 	if c.Username == "" || c.Key == "" {
 		return nil, errors.New("simulating nowpay: username and key are required")
@@ -97,7 +102,11 @@ func New(c Config) (*Simulator, error) {
 		c.Now = time.Now
 	}
 	c.AllowedIPs = slices.Clone(c.AllowedIPs)
-	s := &Simulator{config: c, closed: make(chan struct{}), slots: make(chan struct{}, maxSending)}
+	secured, err := newSecurity(c)
+	if err != nil {
+		return nil, fmt.Errorf("simulating nowpay: %w", err)
+	}
+	s := &Simulator{config: c, security: secured, closed: make(chan struct{}), slots: make(chan struct{}, maxSending)}
 	s.close = sync.OnceFunc(s.end)
 	s.life = context.Background() //nolint:forbidigo // it outlives every request
 	s.Reset()

@@ -42,6 +42,36 @@ func TestNewChecksConfig(t *testing.T) {
 		{"token", func(c *vault.Config) { c.Auth = vault.TokenAuth("") }, "checking auth token: no token file"},
 		{"approle", func(c *vault.Config) { c.Auth = vault.AppRoleAuth("", "f") }, "checking auth approle: no role ID"},
 		{"approle file", func(c *vault.Config) { c.Auth = vault.AppRoleAuth("r", "") }, "no secret ID file"},
+		{"jwt", func(c *vault.Config) { c.Auth = vault.JWTAuth("", "f") }, "checking auth jwt: no role"},
+		{"jwt file", func(c *vault.Config) { c.Auth = vault.JWTAuth("r", "") }, "no JWT file"},
+		{"kubernetes", func(c *vault.Config) { c.Auth = vault.KubernetesAuth("", "") }, "checking auth kubernetes: no role"},
+		{"kubernetes, the pod's", func(c *vault.Config) { c.Auth = vault.KubernetesAuth("r", "") }, ""},
+		{"cert", func(c *vault.Config) { c.Auth = vault.CertAuth("", "c", "k") }, "checking auth cert: no role"},
+		{"cert file", func(c *vault.Config) { c.Auth = vault.CertAuth("r", "", "k") }, "no certificate file"},
+		{"cert key", func(c *vault.Config) { c.Auth = vault.CertAuth("r", "c", "") }, "no key file"},
+		{"cert in TLS", func(c *vault.Config) { c.Auth = vault.CertAuth("r", "c", "k") }, ""},
+		{"cert in the open", func(c *vault.Config) {
+			c.Address, c.Auth = "http://127.0.0.1:8200", vault.CertAuth("r", "c", "k")
+		}, "must begin with https://"},
+		{"two certificates", func(c *vault.Config) {
+			c.Auth, c.ClientCertFile, c.ClientKeyFile = vault.CertAuth("r", "c", "k"), "c", "k"
+		}, "leave one out"},
+		{"client certificate", func(c *vault.Config) { c.ClientCertFile, c.ClientKeyFile = "c", "k" }, ""},
+		{"client certificate alone", func(c *vault.Config) { c.ClientCertFile = "c" }, "checking client_cert: no key file"},
+		{"client key alone", func(c *vault.Config) { c.ClientKeyFile = "k" }, "checking client_cert: no certificate file"},
+		{"client certificate in the open", func(c *vault.Config) {
+			c.Address, c.ClientCertFile, c.ClientKeyFile = "http://127.0.0.1:8200", "c", "k"
+		}, "must begin with https://"},
+		{"server name", func(c *vault.Config) { c.TLSServerName = "vault.internal" }, ""},
+		{"server name with a port", func(c *vault.Config) { c.TLSServerName = "vault.internal:8200" }, "without scheme and port"},
+		{"server name in the open", func(c *vault.Config) {
+			c.Address, c.TLSServerName = "http://127.0.0.1:8200", "vault.internal"
+		}, "must begin with https://"},
+		{"mount", func(c *vault.Config) { c.Auth, c.AuthMount = vault.JWTAuth("r", "f"), "teams/pay/jwt" }, ""},
+		{"mount with auth", func(c *vault.Config) { c.Auth, c.AuthMount = vault.JWTAuth("r", "f"), "auth/jwt" }, "begins without auth/"},
+		{"mount with dots", func(c *vault.Config) { c.Auth, c.AuthMount = vault.JWTAuth("r", "f"), "../sys" }, "that is . or .."},
+		{"mount with a slash", func(c *vault.Config) { c.Auth, c.AuthMount = vault.JWTAuth("r", "f"), "jwt/" }, "no slash at either end"},
+		{"mount of a token", func(c *vault.Config) { c.AuthMount = "token" }, "a token has no mount"},
 		{"no path", func(c *vault.Config) { c.Path = "" }, "mount and a path"},
 		{"mount only", func(c *vault.Config) { c.Path = "secret" }, "mount and a path"},
 		{"slash in front", func(c *vault.Config) { c.Path = "/secret/a" }, "no slash at either end"},

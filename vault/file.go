@@ -1,10 +1,13 @@
 package vault
 
 import (
+	"bytes"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"syscall"
 	"time"
@@ -19,25 +22,107 @@ const (
 	maxFile = 64 << 10
 )
 
-// File keeps a credential from a file current, for development. The file holds
-// one JSON object, {"username":"…","key":"…"}, and only its owner may read it.
-// It is looked at once a second; a change counts at once, even one to something
-// that is no credential. Its methods are safe for concurrent use.
+var errBeingReplaced = errors.New("they have changed: used if they are the same in a second")
+
+// The modes that files may have.
+const (
+	ownerOnly  = 0o077 // forbids all bits of group and others
+	groupReads = 0o037 // lets the group read
+)
+
+// File keeps a credential from a file, or from wherever else this process can
+// read it, current. It is looked at once a second; a change counts at once, even
+// one to something that is no credential. Its methods are safe for concurrent
+// use.
 //
 // It is for Unix: where a file's mode says nothing, Start refuses the file.
 type File struct {
 	*keeper
-	path string
+	// read returns what there is now. The error is a StepError; it wraps errGone
+	// if what was there before must not be used any more.
+	read func() (*secret.Credential, error)
 }
 
-// NewFile returns a source that has not started. It does not look at the file.
-func NewFile(path string, opts Options) *File {
-	opts = opts.withDefaults()
-	return &File{keeper: newKeeper(0, opts, "source", "file", "path", path), path: path}
+// NewFile returns a source that reads a file with one JSON object,
+// {"username":"…","key":"…"}, which only its owner may read. It is for
+// development. The source has not started and does not look at the file yet, as
+// with the other ones.
+func NewFile(path string, opts Options) *File { return newFile(path, ownerOnly, opts) }
+
+// NewSharedFile is NewFile for a file that a program beside the gateway keeps:
+// its group may read it, too.
+func NewSharedFile(path string, opts Options) *File { return newFile(path, groupReads, opts) }
+
+func newFile(path string, forbidden fs.FileMode, opts Options) *File {
+	return newReader(opts, func() (*secret.Credential, error) {
+		content, err := readFile(path, forbidden)
+		if err != nil {
+			return nil, gone(StepRead, path, err)
+		}
+		defer clear(content)
+		c, err := fields{username: defaultUsernameField, key: defaultKeyField, only: true}.credential(content, 0)
+		if err != nil {
+			return nil, gone(StepFields, path, err)
+		}
+		return c, nil
+	}, "source", "file", "path", path)
+}
+
+// NewFilePair returns a source that reads the username and the key from a file
+// each, without one line end behind them. The group of the files may read them.
+// A change counts when it is seen a second time: until then one of the files may
+// be the old one.
+func NewFilePair(usernamePath, keyPath string, opts Options) *File {
+	var used, seen [sha256.Size]byte
+	return newReader(opts, func() (*secret.Credential, error) {
+		username, err := readFile(usernamePath, groupReads)
+		if err != nil {
+			return nil, gone(StepRead, usernamePath, err)
+		}
+		key, err := readFile(keyPath, groupReads)
+		if err != nil {
+			clear(username)
+			return nil, gone(StepRead, keyPath, err)
+		}
+		both := sha256.Sum256(fmt.Appendf(nil, "%x %x", sha256.Sum256(username), sha256.Sum256(key)))
+		c, err := secret.NewCredential(withoutLineEnd(username), withoutLineEnd(key), 0)
+		if err != nil {
+			return nil, gone(StepFields, usernamePath+" and "+keyPath, err)
+		}
+		if used != [sha256.Size]byte{} && both != used && both != seen {
+			seen = both
+			c.Release()
+			return nil, &StepError{Step: StepRead, Subject: usernamePath + " and " + keyPath, Err: errBeingReplaced}
+		}
+		used = both
+		return c, nil
+	}, "source", "file", "path", keyPath)
+}
+
+// NewEnvironment returns a source that reads variables of this process's
+// environment. It is for development: everyone who may look at the process can
+// read them, and they stay in memory as long as it lives.
+func NewEnvironment(usernameVariable, keyVariable string, opts Options) *File {
+	return newReader(opts, func() (*secret.Credential, error) {
+		for _, name := range []string{usernameVariable, keyVariable} {
+			if _, ok := os.LookupEnv(name); !ok {
+				return nil, gone(StepRead, "the environment variable "+name, errors.New("it is not set"))
+			}
+		}
+		c, err := secret.NewCredential([]byte(os.Getenv(usernameVariable)), []byte(os.Getenv(keyVariable)), 0)
+		if err != nil {
+			return nil, gone(StepFields, "the environment variables "+usernameVariable+" and "+keyVariable, err)
+		}
+		return c, nil
+	}, "source", "env", "username", usernameVariable, "key", keyVariable)
+}
+
+func newReader(opts Options, read func() (*secret.Credential, error), attrs ...any) *File {
+	return &File{keeper: newKeeper(0, opts.withDefaults(), attrs...), read: read}
 }
 
 // Start reads the file, and looks after it in the background until Close. It
-// fails if the file is missing, unreadable, open to others than its owner, or
+// fails if the file is missing, unreadable, open to others than it may be, or
 // malformed; the background work goes on all the same. A source can be started
 // once.
 func (f *File) Start(ctx context.Context) error { return f.start(ctx, f.first, f.run) }
@@ -74,43 +159,49 @@ func (f *File) refresh() error {
 	return err
 }
 
-// read returns what the file holds. It reads all of it each time: it is small,
-// and time stamps are too coarse to tell every change. The error wraps errGone.
-func (f *File) read() (*secret.Credential, error) {
-	fail := func(step Step, err error) (*secret.Credential, error) {
-		if !errors.Is(err, errGone) {
-			err = fmt.Errorf("%w: %w", errGone, err)
-		}
-		return nil, &StepError{Step: step, Subject: f.path, Err: err}
+// gone says that there is no credential, and why.
+func gone(step Step, subject string, err error) error {
+	if !errors.Is(err, errGone) {
+		err = fmt.Errorf("%w: %w", errGone, err)
 	}
+	return &StepError{Step: step, Subject: subject, Err: err}
+}
+
+// readFile returns all that the file holds: it is small, and time stamps are
+// too coarse to tell every change. The caller wipes it.
+func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 	// Not blocking, in case it is a pipe that nobody writes to.
-	file, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return fail(StepRead, withoutPath(err))
+		return nil, withoutPath(err)
 	}
 	defer file.Close()
 	info, err := file.Stat()
 	switch {
 	case err != nil:
-		return fail(StepRead, withoutPath(err))
+		return nil, withoutPath(err)
 	case !info.Mode().IsRegular():
-		return fail(StepRead, errors.New("it is not a regular file"))
-	case info.Mode().Perm()&0o077 != 0:
-		return fail(StepRead, fmt.Errorf("its mode %04o lets others than the owner at it: run chmod 600", info.Mode().Perm()))
+		return nil, errors.New("it is not a regular file")
+	case info.Mode().Perm()&forbidden != 0:
+		return nil, fmt.Errorf("its mode %04o lets others at it: run chmod %o", info.Mode().Perm(), 0o677&^forbidden)
 	}
 	content, err := readAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
-		return fail(StepRead, withoutPath(err))
+		return nil, withoutPath(err)
 	}
-	defer clear(content)
 	if len(content) > maxFile {
-		return fail(StepRead, fmt.Errorf("it is longer than %d bytes", maxFile))
+		clear(content)
+		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
 	}
-	c, err := fields{username: defaultUsernameField, key: defaultKeyField, only: true}.credential(content, 0)
-	if err != nil {
-		return fail(StepFields, err)
+	return content, nil
+}
+
+// withoutLineEnd takes away the line end that tools like to put behind a text.
+func withoutLineEnd(b []byte) []byte {
+	if text, ok := bytes.CutSuffix(b, []byte("\n")); ok {
+		return bytes.TrimSuffix(text, []byte("\r"))
 	}
-	return c, nil
+	return b
 }
 
 // withoutPath keeps the path from being said twice.

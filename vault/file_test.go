@@ -82,25 +82,149 @@ func TestFileContent(t *testing.T) {
 }
 
 func TestFileMode(t *testing.T) {
+	private := func(path string) *vault.File { return vault.NewFile(path, vault.Options{}) }
+	shared := func(path string) *vault.File { return vault.NewSharedFile(path, vault.Options{}) }
+	pair := func(path string) *vault.File { return vault.NewFilePair(path, path, vault.Options{}) }
 	for _, tt := range []struct {
-		mode fs.FileMode
-		ok   bool
-	}{{0o600, true}, {0o400, true}, {0o700, true}, {0o640, false}, {0o604, false}, {0o620, false}, {0o601, false}, {0o666, false}} {
+		mode                  fs.FileMode
+		private, shared, pair bool
+	}{
+		{0o600, true, true, true},
+		{0o400, true, true, true},
+		{0o700, true, true, true},
+		{0o640, false, true, true}, // Vault Agent's
+		{0o440, false, true, true}, // systemd's
+		{0o644, false, false, false},
+		{0o604, false, false, false},
+		{0o660, false, false, false},
+		{0o620, false, false, false},
+		{0o601, false, false, false},
+		{0o666, false, false, false},
+	} {
 		file := writeFile(t, "secret.json", goodFile)
 		if err := os.Chmod(file, tt.mode); err != nil {
 			t.Fatal(err)
 		}
-		f, _ := newFile(t, file)
-		err := f.Start(t.Context())
-		if (err == nil) != tt.ok {
-			t.Errorf("Start() with mode %04o: %v", tt.mode, err)
-		}
-		if err != nil {
-			mustFailAt(t, err, vault.StepRead)
-			if !strings.Contains(err.Error(), "chmod 600") || !strings.Contains(err.Error(), file) {
-				t.Errorf("Start(): %v, want it to say what to do", err)
+		for _, source := range []struct {
+			name string
+			make func(string) *vault.File
+			ok   bool
+			todo string
+		}{{"file", private, tt.private, "chmod 600"}, {"shared", shared, tt.shared, "chmod 640"}, {"pair", pair, tt.pair, "chmod 640"}} {
+			f := source.make(file)
+			err := f.Start(t.Context())
+			f.Close()
+			if (err == nil) != source.ok {
+				t.Errorf("Start() of %s with mode %04o: %v", source.name, tt.mode, err)
+			}
+			if err != nil {
+				mustFailAt(t, err, vault.StepRead)
+				if !strings.Contains(err.Error(), source.todo) || !strings.Contains(err.Error(), file) {
+					t.Errorf("Start() of %s: %v, want it to say what to do", source.name, err)
+				}
 			}
 		}
+	}
+}
+
+func TestFilePair(t *testing.T) {
+	for _, tt := range []struct{ name, username, key, want string }{
+		{"as they are", "1001", keyOf(1), ""},
+		{"line ends", "1001\n", keyOf(1) + "\r\n", ""},
+		{"two line ends", "1001", keyOf(1) + "\n\n", "the key holds a control character"},
+		{"carriage return", "1001\r", keyOf(1), "the username holds a control character"},
+		{"empty username", "\n", keyOf(1), "the username is empty"},
+		{"empty key", "1001", "", "the key is empty"},
+		{"too large", "1001", strings.Repeat("s3cr3t", 12<<10), "longer than"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			username, key := writeFile(t, "username", tt.username), writeFile(t, "key", tt.key)
+			f := vault.NewFilePair(username, key, vault.Options{})
+			defer f.Close()
+			err := f.Start(t.Context())
+			if tt.want == "" {
+				if err != nil {
+					t.Fatalf("Start(): %v", err)
+				}
+				mustHold(t, f, 1, 1)
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Fatalf("Start(): %v, want it to say %q", err, tt.want)
+			}
+			mustNotHold(t, err.Error())
+		})
+	}
+	for _, missing := range []int{0, 1} {
+		files := []string{writeFile(t, "username", "1001"), writeFile(t, "key", keyOf(1))}
+		files[missing] += ".none"
+		f := vault.NewFilePair(files[0], files[1], vault.Options{})
+		if err := f.Start(t.Context()); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), files[missing]) {
+			t.Errorf("Start() without %s: %v", files[missing], err)
+		}
+		f.Close()
+	}
+}
+
+// TestFilePairChanges: whoever replaces both replaces one first, and no
+// credential is a mixture.
+func TestFilePairChanges(t *testing.T) {
+	username, key := writeFile(t, "username", "1001"), writeFile(t, "key", keyOf(1))
+	synctest.Test(t, func(t *testing.T) {
+		second := func() { time.Sleep(time.Second); synctest.Wait() }
+		f := vault.NewFilePair(username, key, vault.Options{})
+		defer f.Close()
+		if err := f.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		rewriteFile(t, key, keyOf(2))
+		second()
+		mustHold(t, f, 1, 1)
+		rewriteFile(t, username, "1002")
+		second()
+		mustHold(t, f, 1, 1)
+		second()
+		mustHold(t, f, 2, 2)
+		second()
+		if st := f.Status(); st.Err != nil {
+			t.Errorf("Status() = %+v", st)
+		}
+		rewriteFile(t, key, "")
+		second()
+		if _, err := f.Acquire(); !errors.Is(err, secret.ErrUnavailable) {
+			t.Errorf("Acquire() without a key: %v", err)
+		}
+		rewriteFile(t, key, keyOf(2))
+		second()
+		mustHold(t, f, 2, 3)
+	})
+}
+
+func TestEnvironment(t *testing.T) {
+	t.Setenv("NOWPAY_TEST_USERNAME", "1001")
+	t.Setenv("NOWPAY_TEST_KEY", keyOf(1))
+	t.Setenv("NOWPAY_TEST_EMPTY", "")
+	t.Setenv("NOWPAY_TEST_LINES", "s3cr3t\n")
+	for _, tt := range []struct{ username, key, want string }{
+		{"NOWPAY_TEST_USERNAME", "NOWPAY_TEST_KEY", ""},
+		{"NOWPAY_TEST_NONE", "NOWPAY_TEST_KEY", "reading the environment variable NOWPAY_TEST_NONE: no usable secret: it is not set"},
+		{"NOWPAY_TEST_USERNAME", "NOWPAY_TEST_NONE", "NOWPAY_TEST_NONE"},
+		{"NOWPAY_TEST_USERNAME", "NOWPAY_TEST_EMPTY", "the key is empty"},
+		{"NOWPAY_TEST_USERNAME", "NOWPAY_TEST_LINES", "the key holds a control character"},
+	} {
+		f := vault.NewEnvironment(tt.username, tt.key, vault.Options{})
+		err := f.Start(t.Context())
+		switch {
+		case tt.want == "" && err != nil:
+			t.Errorf("Start(): %v", err)
+		case tt.want == "":
+			mustHold(t, f, 1, 1)
+		case err == nil || !strings.Contains(err.Error(), tt.want):
+			t.Errorf("Start(): %v, want it to say %q", err, tt.want)
+		default:
+			mustNotHold(t, err.Error())
+		}
+		f.Close()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -94,6 +95,9 @@ func (l *logBuffer) String() string {
 func (l *logBuffer) logger() *slog.Logger {
 	return slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
+
+// errorLog is for servers of the standard library.
+func (l *logBuffer) errorLog() *log.Logger { return log.New(l, "", 0) }
 
 // count returns how many records have the message.
 func (l *logBuffer) count(message string) int {

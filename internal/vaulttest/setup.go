@@ -129,55 +129,6 @@ func (s *Server) RevokeToken(token string) {
 	}
 }
 
-// AppRoleOptions are the settings of a role. Zero values are Vault's defaults.
-type AppRoleOptions struct {
-	// Policies are given to the role's tokens, beside "default".
-	Policies []string
-	// TokenTTL is how long a token lives unless it is renewed.
-	TokenTTL time.Duration
-	// TokenMaxTTL is how long a token can live with renewals.
-	TokenMaxTTL time.Duration
-	// SecretIDNumUses is how many logins a secret ID is good for; zero is any
-	// number.
-	SecretIDNumUses int
-}
-
-// AppRole writes a role of the approle auth method, mounted at auth/approle
-// with the first one, and returns its ID and a new secret ID. Called again for
-// the same role, it keeps the ID.
-func (s *Server) AppRole(name string, opts AppRoleOptions) (roleID, secretID string) {
-	s.tb.Helper()
-	client := s.Client()
-	mounts, err := client.Sys().ListAuthWithContext(s.ctx())
-	if err != nil {
-		s.tb.Fatalf("vaulttest: listing the auth methods: %v", err)
-	}
-	if _, ok := mounts["approle/"]; !ok {
-		if err := client.Sys().EnableAuthWithOptionsWithContext(s.ctx(), "approle", &api.MountInput{Type: "approle"}); err != nil {
-			s.tb.Fatalf("vaulttest: enabling approle: %v", err)
-		}
-	}
-	role := "auth/approle/role/" + name
-	_, err = client.Logical().WriteWithContext(s.ctx(), role, map[string]any{
-		"token_policies":     opts.Policies,
-		"token_ttl":          opts.TokenTTL.String(),
-		"token_max_ttl":      opts.TokenMaxTTL.String(),
-		"secret_id_num_uses": opts.SecretIDNumUses,
-	})
-	if err != nil {
-		s.tb.Fatalf("vaulttest: writing the role %s: %v", name, err)
-	}
-	id, err := client.Logical().ReadWithContext(s.ctx(), role+"/role-id")
-	if err != nil {
-		s.tb.Fatalf("vaulttest: reading the ID of the role %s: %v", name, err)
-	}
-	secret, err := client.Logical().WriteWithContext(s.ctx(), role+"/secret-id", nil)
-	if err != nil {
-		s.tb.Fatalf("vaulttest: making a secret ID of the role %s: %v", name, err)
-	}
-	return id.Data["role_id"].(string), secret.Data["secret_id"].(string)
-}
-
 // Requests returns how many requests the server has recorded whose path begins
 // with pathPrefix ("secret/data/", without "/v1/"), by anybody: this package's
 // own methods count too. With operations ("read", "list", "create", "update",

@@ -58,9 +58,6 @@ func ParseComponent(s string) (Component, error) {
 			text += ";" + parameters
 		}
 	}
-	if len(text) > maxText {
-		return Component{}, fmt.Errorf("parsing a component: it is longer than %d bytes", maxText)
-	}
 	item, err := httpsfv.UnmarshalItem([]string{text})
 	if err != nil {
 		return Component{}, fmt.Errorf(`parsing component %q: want it like "@method" or @query-param;name="id"`, s)
@@ -78,14 +75,15 @@ func ParseComponent(s string) (Component, error) {
 // String returns the component as a signature names it, with quotes.
 func (c Component) String() string { return c.text }
 
-// Same reports whether both are the same component, in whichever order their
-// parameters are.
-func (c Component) Same(o Component) bool { return c.id == o.id }
+var errTooLong = fmt.Errorf("it is longer than %d bytes", maxText)
 
 func newComponent(item httpsfv.Item) (Component, error) {
 	name, ok := item.Value.(string)
-	if !ok {
+	switch {
+	case !ok:
 		return Component{}, errors.New("it is not a string")
+	case len(name) > maxText:
+		return Component{}, errTooLong
 	}
 	c := Component{id: identity{name: name}}
 	for _, p := range item.Params.Names() {
@@ -109,30 +107,42 @@ func newComponent(item httpsfv.Item) (Component, error) {
 		return c, nil
 	}
 	if c.text, err = httpsfv.Marshal(item); err != nil {
-		return Component{}, fmt.Errorf("writing it: %w", err)
+		return Component{}, errors.New("it cannot be written anew")
+	}
+	if len(c.text) > maxText {
+		return Component{}, errTooLong
 	}
 	return c, nil
 }
 
 // add takes a parameter.
 func (c *Component) add(name string, value any) error {
-	text, isText := value.(string)
+	var f flags
 	switch name {
-	case "req", "bs", "sf":
-		if value != true {
-			return fmt.Errorf("%s has a value", name)
-		}
-		c.id.flags |= map[string]flags{"req": ofRequest, "bs": asBytes, "sf": structured}[name]
-	case "key", "name":
-		if !isText {
-			return fmt.Errorf("%s is not a string", name)
-		}
-		c.id.flags |= map[string]flags{"key": ofMember, "name": ofParam}[name]
-		c.id.value = text // of the one or the other: no component has both
+	case "req":
+		f = ofRequest
+	case "bs":
+		f = asBytes
+	case "sf":
+		f = structured
+	case "key":
+		f = ofMember
+	case "name":
+		f = ofParam
 	case "tr":
 		return errors.New("trailers are not supported")
 	default:
-		return fmt.Errorf("there is no parameter %s", name)
+		return errors.New("it has a parameter that is not known")
+	}
+	c.id.flags |= f
+	if f == ofMember || f == ofParam {
+		text, ok := value.(string)
+		if !ok {
+			return fmt.Errorf("%s is not a string", name)
+		}
+		c.id.value = text // of the one or the other: no component has both
+	} else if value != true {
+		return fmt.Errorf("%s has a value", name)
 	}
 	return nil
 }

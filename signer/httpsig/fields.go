@@ -25,7 +25,15 @@ func parseDictionary(lines []string) (*httpsfv.Dictionary, error) {
 	}
 	d, err := httpsfv.UnmarshalDictionary([]string{text})
 	if err != nil {
-		return nil, errors.New("it is not a dictionary of RFC 9651")
+		return nil, errNoDictionary
+	}
+	if len(lines) > 1 {
+		// A string that goes over lines means what their joint is made of.
+		for _, line := range lines {
+			if _, err := httpsfv.UnmarshalDictionary([]string{line}); err != nil {
+				return nil, errNoDictionary
+			}
+		}
 	}
 	members, parameters := separators(text)
 	if members+1 != len(d.Names()) && text != "" {
@@ -39,6 +47,8 @@ func parseDictionary(lines []string) (*httpsfv.Dictionary, error) {
 	}
 	return d, nil
 }
+
+var errNoDictionary = errors.New("it is not a dictionary of RFC 9651")
 
 func countParameters(d *httpsfv.Dictionary, name string) int {
 	member, _ := d.Get(name)

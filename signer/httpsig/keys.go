@@ -172,6 +172,7 @@ func decodePrivate(block *pem.Block) (any, error) {
 	case "PRIVATE KEY":
 		if inner, ok := pssPrivate(block.Bytes); ok {
 			key, err = x509.ParsePKCS1PrivateKey(inner)
+			clear(inner)
 		} else {
 			key, err = x509.ParsePKCS8PrivateKey(block.Bytes)
 		}

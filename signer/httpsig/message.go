@@ -74,7 +74,10 @@ func appendAuthority(dst []byte, m *Message) ([]byte, error) {
 		}
 		dst = append(dst, b)
 	}
-	own := map[bool]string{true: "443", false: "80"}[strings.EqualFold(m.Scheme, "https")]
+	own := "80"
+	if strings.EqualFold(m.Scheme, "https") {
+		own = "443"
+	}
 	if port == "" || port == own {
 		return dst, nil
 	}

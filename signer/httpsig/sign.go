@@ -2,6 +2,7 @@ package httpsig
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"strings"
@@ -23,7 +24,8 @@ var ErrNoValue = errors.New("a component has no value in this message")
 // Params are those of a signature to be made. Created and Expires are cut to whole
 // seconds; Nonce, KeyID and Tag are printable ASCII of at most 512 bytes.
 type Params struct {
-	// Label of the signature in its fields: letters in lower case, digits, - _ . and *.
+	// Label of the signature in its fields: letters in lower case, digits, - _ . and *,
+	// the first of them a letter or *.
 	Label string
 	// Components that are covered, one at least, and none twice.
 	Components []Component
@@ -39,6 +41,9 @@ type Params struct {
 // the covered fields already, Content-Digest among them; what it has not makes an
 // error that wraps [ErrNoValue]. Errors of the key are wrapped.
 func Sign(ctx context.Context, m *Message, p Params, key SigningKey) (input, signature string, err error) {
+	if !isLabel(p.Label) {
+		return "", "", errors.New("signing: the label is not one: want letters in lower case, digits, - _ . and *")
+	}
 	params, err := p.text(key.Algorithm())
 	if err != nil {
 		return "", "", fmt.Errorf("signing: %w", err)
@@ -54,16 +59,24 @@ func Sign(ctx context.Context, m *Message, p Params, key SigningKey) (input, sig
 	if len(made) == 0 {
 		return "", "", errors.New("signing: the key made an empty signature")
 	}
-	d := httpsfv.NewDictionary()
-	d.Add(p.Label, httpsfv.NewItem(made))
-	if signature, err = httpsfv.Marshal(d); err != nil {
-		return "", "", fmt.Errorf("signing: the label: %w", err)
-	}
 	input = p.Label + "=" + params
+	signature = p.Label + "=:" + base64.StdEncoding.EncodeToString(made) + ":"
 	if len(input) > maxField || len(signature) > maxField {
 		return "", "", fmt.Errorf("signing: the fields would be longer than %d bytes", maxField)
 	}
 	return input, signature, nil
+}
+
+// isLabel reports whether s is a key of a dictionary, RFC 9651 section 3.2.
+func isLabel(s string) bool {
+	for i := range len(s) {
+		b := s[i]
+		first := 'a' <= b && b <= 'z' || b == '*'
+		if !first && (i == 0 || (b < '0' || b > '9') && b != '-' && b != '_' && b != '.') {
+			return false
+		}
+	}
+	return s != "" && len(s) <= maxText
 }
 
 // text writes the parameters as they are signed.
