@@ -297,6 +297,7 @@ func TestJSONRefused(t *testing.T) {
 		{"unknown field of callbacks", app(`"callbacks": {"to": "a"}`), `unknown field "to"`},
 		{"unknown field of a shape", app(`"callback_shapes": {"a": {"id": "a"}}`), `unknown field "id"`},
 		{"callbacks from nobody", app(`"callbacks": {}`), "no from"},
+		{"negative overlap", account(`{"secret": {"source": "file", "path": "a"}, "overlap": -1}`), "overlap: must not be negative"},
 		{"unknown field of an account", account(`{"check": {}}`), `unknown field "check"`},
 		{"unknown field of a secret", account(`{"secret": {"source": "file", "path": "a", "mode": 1}}`), `unknown field "mode"`},
 		{"unknown field of a vault", vault(`"token": "abc"`), `unknown field "token"`},
