@@ -50,6 +50,9 @@ func (a *App) Provision(ctx caddy.Context) error {
 			return fmt.Errorf("opening the secret of account %s: %w", name, err)
 		}
 		a.rt.origins[name] = newOrigin(account)
+		if err := a.rt.openTransit(name, account); err != nil {
+			return fmt.Errorf("account %q: %w", name, err)
+		}
 		accounts[name] = gateway.Account{
 			Secret: a.rt.accounts[name], Sign: account.sign, Verify: account.verify, Live: account.live,
 		}

@@ -2,11 +2,13 @@ package caddymodule
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/vault"
 )
 
 // metrics outlive configurations, so that counters do not restart at a reload.
@@ -27,6 +29,8 @@ type metricSet struct {
 	notified   *prometheus.CounterVec
 	own        *prometheus.HistogramVec
 	provider   *prometheus.HistogramVec
+	transitIn  *prometheus.HistogramVec
+	transitOf  *prometheus.HistogramVec
 	inFlight   prometheus.Gauge
 	state      *stateCollector
 	collectors []prometheus.Collector
@@ -36,6 +40,7 @@ func newMetricSet() *metricSet {
 	const namespace = "nowpay"
 	// From a refusal without I/O to a provider that takes its full 90 s.
 	ownBuckets := []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .5, 1}
+	transitBuckets := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5}
 	providerBuckets := []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 90}
 
 	m := &metricSet{
@@ -79,13 +84,21 @@ func newMetricSet() *metricSet {
 			Namespace: namespace, Name: "provider_duration_seconds",
 			Help: "Time from the first byte sent to the provider to the last byte of its answer.", Buckets: providerBuckets,
 		}, []string{"operation"}),
+		transitIn: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "transit_duration_seconds",
+			Help: "Time of a signature or a verification by Vault's transit engine, with waiting for other requests, by result: ok, or failed.", Buckets: transitBuckets,
+		}, []string{"account", "result"}),
+		transitOf: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: namespace, Name: "transit_batch_size",
+			Help: "Signatures or verifications that shared a request to Vault's transit engine.", Buckets: []float64{1, 2, 4, 8, 16, 32, 64, 100},
+		}, []string{"account"}),
 		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{
 			Namespace: namespace, Name: "in_flight",
 			Help: "Requests of merchants that are being served.",
 		}),
 		state: newStateCollector(namespace),
 	}
-	m.collectors = []prometheus.Collector{m.exchanges, m.repeats, m.asked, m.decisions, m.integrity, m.callbacks, m.worked, m.notified, m.own, m.provider, m.inFlight, m.state}
+	m.collectors = []prometheus.Collector{m.exchanges, m.repeats, m.asked, m.decisions, m.integrity, m.callbacks, m.worked, m.notified, m.own, m.provider, m.transitIn, m.transitOf, m.inFlight, m.state}
 	return m
 }
 
@@ -136,6 +149,16 @@ func (m *metricSet) observe(c gateway.StatusCall) {
 }
 
 func (m *metricSet) calledBack(result string) { m.callbacks.WithLabelValues(result).Inc() }
+
+// transit observes what is asked of Vault's transit engine for an account.
+func (m *metricSet) transit(account string) vault.TransitOptions {
+	return vault.TransitOptions{
+		Called: func(took time.Duration, err error) {
+			m.transitIn.WithLabelValues(account, transitResult(err)).Observe(took.Seconds())
+		},
+		Sent: func(calls int) { m.transitOf.WithLabelValues(account).Observe(float64(calls)) },
+	}
+}
 
 // posted counts what came of working on a message.
 func (m *metricSet) posted(after journal.Message) {

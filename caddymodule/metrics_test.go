@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nowpay-gateway/nowpay-gateway/caddymodule"
 	"github.com/nowpay-gateway/nowpay-gateway/internal/gatewaytest"
 	"github.com/nowpay-gateway/nowpay-gateway/simulator"
 )
@@ -112,6 +113,7 @@ func TestMetricsAreDocumented(t *testing.T) {
 	for range 2 { // the second is a repeat, and asks what became of the first
 		g.Must(gatewaytest.Call{Body: strings.Replace(gatewaytest.Payout("d1", "1.50"), "Asha Rao", "sim:other-id", 1)})
 	}
+	caddymodule.ObserveTransit("main")
 	documented, scraped := documentedMetrics(t), scrape(t, g).labels()
 	if !maps.Equal(documented, scraped) {
 		t.Errorf("documented are\n%v\nand scraped\n%v", documented, scraped)

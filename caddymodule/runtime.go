@@ -15,6 +15,7 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
+	"github.com/nowpay-gateway/nowpay-gateway/vault"
 )
 
 // firstFetch bounds how long a start or a reload waits for a credential.
@@ -69,6 +70,7 @@ type runtime struct {
 	senders    map[string]*notify.Sender // of notifications, by merchant
 	signing    map[string]*pooledSource  // of the secrets of notifications that are in the pool, by merchant
 	sharedKeys []*sharedKeyFile          // of merchants who sign
+	transits   []*vault.Transit          // on sources of the pool
 	journal    *pooledJournal
 	journalKey string // of the pool of journals, acquired and not yet given back
 	logger     *slog.Logger
@@ -233,6 +235,9 @@ func (r *runtime) release() {
 	}
 	for _, sender := range r.senders {
 		sender.Close()
+	}
+	for _, transit := range r.transits {
+		transit.Close() // before the source that it uses
 	}
 	for _, key := range r.keys {
 		if _, err := sources.Delete(key); err != nil {

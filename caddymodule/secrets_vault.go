@@ -47,6 +47,11 @@ type VaultSecret struct {
 	// See `username_field`.
 	KeyField string `json:"key_field,omitempty"`
 
+	// There is no key: the secret holds the username only, and Vault signs (see
+	// `transit` in `sign httpsig`). A `key_field` must not be given then. Default:
+	// false.
+	NoKey bool `json:"no_key,omitempty"`
+
 	// How often the credential is fetched anew. Default: `30s`. A rotated key is
 	// in use after this time at the latest.
 	Refresh caddy.Duration `json:"refresh,omitempty"`
@@ -96,7 +101,7 @@ func (*VaultSecret) CaddyModule() caddy.ModuleInfo {
 //		auth      token <token file>
 //		auth      approle <role id> <secret id file>
 //		path      <mount>/<path>
-//		fields    <username field> <key field>
+//		fields    <username field> [<key field>]
 //		refresh   <duration>
 //		stale_for <duration>
 //	}
@@ -147,14 +152,17 @@ func (v *VaultSecret) parseAuth(d *caddyfile.Dispenser) error {
 }
 
 func (v *VaultSecret) parseFields(d *caddyfile.Dispenser) error {
-	args, err := values(d, 2, 2)
+	args, err := values(d, 1, 2)
 	switch {
 	case err != nil:
 		return err
 	case v.UsernameField != "":
 		return d.Err("fields is given twice in this block")
 	}
-	v.UsernameField, v.KeyField = args[0], args[1]
+	v.UsernameField = args[0]
+	if v.NoKey = len(args) == 1; !v.NoKey {
+		v.KeyField = args[1]
+	}
 	return nil
 }
 
@@ -168,6 +176,7 @@ func (v *VaultSecret) Provision(caddy.Context) error {
 		Path:          r.text("path", v.Path),
 		UsernameField: r.text("username_field", v.UsernameField),
 		KeyField:      r.text("key_field", v.KeyField),
+		NoKey:         v.NoKey,
 		Refresh:       time.Duration(v.Refresh),
 		StaleFor:      time.Duration(v.StaleFor),
 	}
@@ -223,11 +232,14 @@ func (v *VaultSecret) identify(auth VaultAuth) error {
 		}
 	}
 	c := v.config
-	all := fmt.Sprintf("%q %q %q %q %q %q %q %d %d %x",
-		c.Address, c.Namespace, c.CAFile, c.Path, c.UsernameField, c.KeyField, auth, c.Refresh, c.StaleFor, sha256.Sum256(ca))
+	all := fmt.Sprintf("%q %q %q %q %q %q %q %d %d %x %t",
+		c.Address, c.Namespace, c.CAFile, c.Path, c.UsernameField, c.KeyField, auth, c.Refresh, c.StaleFor, sha256.Sum256(ca), c.NoKey)
 	v.key = fmt.Sprintf("vault %s %s %x", c.Address, c.Path, sha256.Sum256([]byte(all)))
 	return nil
 }
+
+// keyless reports whether the secret has no key.
+func (v *VaultSecret) keyless() bool { return v.NoKey }
 
 // Key implements [SecretProvider].
 func (v *VaultSecret) Key() string { return v.key }

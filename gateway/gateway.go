@@ -165,12 +165,13 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 	return g.carry(ctx, x)
 }
 
-// carry sends a request that is admitted, and checks the answer. What was refused,
-// moves no money and costs nothing is sent once more if there is another credential
-// by now: the refusal looks like that of a key which was replaced.
+// carry sends a request that is admitted, and checks the answer. What moves no money
+// and costs nothing is sent once more if the answer may be due to a key which was
+// replaced, and there is another credential by now.
 func (g *Gateway) carry(ctx context.Context, x *exchange) (Answer, *Problem) {
 	answer, problem := g.attempt(ctx, x)
-	if x.record.Outcome == nowpay.Refused && !x.operation.MovesMoney && !x.operation.MayCost && g.replaced(ctx, x) {
+	if x.keyMayBeWrong() && !x.operation.MovesMoney && !x.operation.MayCost && g.replaced(ctx, x) {
+		x.record.Findings, x.record.Err = nil, nil
 		answer, problem = g.attempt(ctx, x)
 	}
 	return answer, problem

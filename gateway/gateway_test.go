@@ -46,6 +46,7 @@ type parts struct {
 	refreshed    atomic.Int32 // how often the credential was asked for anew
 	refresh      func()       // what that does; nil: nothing
 	refreshFails error
+	older        time.Duration // than the credential is
 
 	answer  atomic.Pointer[http.HandlerFunc]
 	records []Record
@@ -61,7 +62,11 @@ func (p *parts) Acquire() (*secret.Credential, error) {
 	return p.store.Acquire()
 }
 
-func (p *parts) Status() secret.Status { return p.store.Status() }
+func (p *parts) Status() secret.Status {
+	status := p.store.Status()
+	status.Age += p.older
+	return status
+}
 
 func (p *parts) Known() []*secret.Credential { return p.store.Known() }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
 )
@@ -19,6 +20,8 @@ const (
 	proofTime = 10 * time.Second
 	// refreshTime bounds the wait for a credential that is read anew.
 	refreshTime = 3 * time.Second
+	// freshEnough is the age of a credential that need not be read anew.
+	freshEnough = time.Second
 )
 
 // prove has the proof checked that an answer carries, where the account asks for
@@ -95,21 +98,36 @@ func (g *Gateway) unproven(x *exchange, err error) (Answer, *Problem) {
 	return g.unknown(x, BadGateway, "the provider's answer is not proven to be genuine and was not passed on")
 }
 
-// replaced has the credential read anew after a refusal, and reports whether it is
-// another one than the one that was refused.
+// keyMayBeWrong reports whether the answer is what a wrong key can lead to: a refusal,
+// or an answer without the proof, since nothing is proven to those who are not known.
+func (x *exchange) keyMayBeWrong() bool {
+	return x.record.Outcome == nowpay.Refused || slices.Contains(x.record.Findings, integrity.Unproven)
+}
+
+// replaced reports whether there is another credential than the one that was
+// refused. It has it read anew for that, unless that was done a moment ago: many who
+// are refused for other reasons do not wait.
 func (g *Gateway) replaced(ctx context.Context, x *exchange) bool {
-	ctx, cancel := context.WithTimeout(ctx, refreshTime)
-	defer cancel()
 	source := g.Accounts[x.account].Secret
-	if err := source.Refresh(ctx); err != nil {
+	if another(source, x.record.CredentialVersion) {
+		return true
+	}
+	if source.Status().Age < freshEnough {
 		return false
 	}
+	ctx, cancel := context.WithTimeout(ctx, refreshTime)
+	defer cancel()
+	return source.Refresh(ctx) == nil && another(source, x.record.CredentialVersion)
+}
+
+// another reports whether the source has another version of the credential.
+func another(source secret.Source, version int64) bool {
 	credential, err := source.Acquire()
 	if err != nil {
 		return false
 	}
 	defer credential.Release()
-	return credential.Version() != x.record.CredentialVersion
+	return credential.Version() != version
 }
 
 // refused is for a refusal of what moves money: it is told as it is and never sent

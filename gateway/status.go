@@ -178,7 +178,8 @@ func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.K
 	x := &exchange{account: t.Account, operation: status, body: body}
 	asked := integrity.Asked{Operation: operation, StatusOperation: status, Known: known}
 	verdict, err = g.askOnce(ctx, x, asked)
-	if err == nil && slices.Contains(verdict.Findings, integrity.QueryRefused) && g.replaced(ctx, x) {
+	wrongKey := func(f integrity.Finding) bool { return f == integrity.QueryRefused || f == integrity.Unproven }
+	if slices.ContainsFunc(verdict.Findings, wrongKey) && g.replaced(ctx, x) {
 		verdict, err = g.askOnce(ctx, x, asked)
 	}
 	return verdict, err

@@ -34,6 +34,7 @@ type faulty struct {
 	fault  atomic.Int32 // of each write
 	times  atomic.Int32 // how many writes have it; negative: all
 	blind  atomic.Bool  // reading the chain fails as well
+	slow   atomic.Bool  // what is committed late is so later still
 	stuck  atomic.Bool  // reading the keys takes until its context ends
 	tries  atomic.Int32
 
@@ -63,8 +64,10 @@ func unavailable(why string) error { return fmt.Errorf("%w: %s", journal.ErrUnav
 func (s *faulty) Write(ctx context.Context, batch func(context.Context, journal.Tx) error) error {
 	f := s.next()
 	s.mu.Lock()
-	held := s.held
-	s.held = nil
+	var held func() error
+	if !s.slow.Load() {
+		held, s.held = s.held, nil
+	}
 	s.mu.Unlock()
 	if held != nil && f != down {
 		_ = held() // it fails if the chain has moved on

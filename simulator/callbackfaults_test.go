@@ -34,6 +34,7 @@ var callbackWire = map[simulator.Kind]struct {
 	simulator.CallbackWrongAmount:     {[]string{strings.Replace(genuine, `}}`, `,"amount":"151.50"}}`, 1)}, "127.0.0.9"},
 	simulator.CallbackContradicts:     {[]string{`{"status":"FAILED","statusMessage":"Transaction Failed","result":{"paytmOrderId":"ID","orderId":"a1","rrn":"","beneficiaryName":""}}`}, "127.0.0.9"},
 	simulator.CallbackJunk:            {[]string{"<br />\n<b>Fatal error</b>:  Uncaught TypeError in <b>/var/www/html/callback.php</b> on line <b>88</b><br />\n{\"status\":\"SUCC"}, "127.0.0.9"},
+	simulator.CallbackUnsigned:        {[]string{genuine}, "127.0.0.9"}, // as all are without signatures
 }
 
 const genuine = `{"status":"SUCCESS","statusMessage":"Transaction Successful","result":{"paytmOrderId":"ID","orderId":"a1","rrn":"RRN","beneficiaryName":"Asha Rao"}}`

@@ -109,7 +109,7 @@ type callback struct {
 	state                    State
 	ours, yours, rrn, payee  string
 	amount                   nowpay.Paise // 0: none in it
-	junk                     bool
+	junk, unsigned           bool
 	from                     netip.Addr
 	copies                   int
 	delay                    time.Duration

@@ -101,6 +101,16 @@
 //	jwe-wrong-algorithm   … encrypted with A128CBC-HS256
 //	jwe-tampered          … changed after the encryption
 //
+//	signature-missing          executed; with signatures: an answer that is not signed
+//	signature-empty            … whose signature has no bytes
+//	signature-wrong-key        … signed with another key
+//	signature-unknown-key      … that names a key which nobody knows
+//	signature-wrong-algorithm  … that names another algorithm
+//	signature-stale            … signed an hour ago
+//	signature-unbound          … whose signature does not cover the request
+//	signature-replayed         … to the request before
+//	digest-wrong               … whose body is changed after it was signed
+//
 // "Executed" is meant of calls that create a transaction; the others are
 // answered in the same way. Faults of the wire act in HTTP/1.1, where the
 // connection is the request's own; in HTTP/2 the stream is aborted instead.
@@ -112,6 +122,12 @@
 // like a wrong key. Answers are JWE too, but for those to somebody who is not known,
 // and for what does not come from a program: error pages, redirects, and what is
 // compressed or of another content type.
+//
+// With [Config.Signatures] requests must be signed by RFC 9421, with a shared key of
+// the username (hmac-sha256) or the partner's own, over their method, target,
+// content type and digest, and a nonce that was not used before. What is not is
+// refused like a wrong key. Answers and callbacks are signed too, an answer with the
+// key of its request where that is shared.
 //
 // # Callbacks
 //
@@ -144,6 +160,7 @@
 //	callback-wrong-amount       an amount in it, where none belongs, and a wrong one
 //	callback-contradicts        says failed for a success, and success for a failed
 //	callback-junk               an error page and half of a JSON object
+//	callback-unsigned           with signatures: not signed
 //
 // # Invariants
 //

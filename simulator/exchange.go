@@ -23,11 +23,12 @@ const (
 
 // exchange is one request on its way through the provider.
 type exchange struct {
-	op     *operation
-	target string
-	fields fields
-	ip     netip.Addr
-	now    time.Time
+	op      *operation
+	request *http.Request // for its headers; the body is read
+	target  string
+	fields  fields
+	ip      netip.Addr
+	now     time.Time
 
 	username, key string
 	by            Credential // what protected the request; none without a security
@@ -151,7 +152,7 @@ func (s *Simulator) handle(r *http.Request, body []byte, whole bool) (*exchange,
 // read finds the operation and the fields, as index.php does: other methods
 // than POST run the same program, which then finds no fields.
 func (s *Simulator) read(r *http.Request, body []byte, whole bool) *exchange {
-	x := &exchange{target: r.RequestURI, now: s.config.Now(), books: s.books}
+	x := &exchange{request: r, target: r.RequestURI, now: s.config.Now(), books: s.books}
 	if peer, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		x.ip = peer.Addr().Unmap()
 	}

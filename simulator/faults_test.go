@@ -187,6 +187,17 @@ var wire = map[simulator.Kind]struct {
 	simulator.JWEWrongKey:       {executed, is("1", "Transaction Successful")},
 	simulator.JWEWrongAlgorithm: {executed, is("1", "Transaction Successful")},
 	simulator.JWETampered:       {executed, is("1", "Transaction Successful")},
+
+	// What they do with signatures is in signatures_test.go.
+	simulator.SignatureMissing:        {executed, is("1", "Transaction Successful")},
+	simulator.SignatureEmpty:          {executed, is("1", "Transaction Successful")},
+	simulator.SignatureWrongKey:       {executed, is("1", "Transaction Successful")},
+	simulator.SignatureUnknownKey:     {executed, is("1", "Transaction Successful")},
+	simulator.SignatureWrongAlgorithm: {executed, is("1", "Transaction Successful")},
+	simulator.SignatureStale:          {executed, is("1", "Transaction Successful")},
+	simulator.SignatureUnbound:        {executed, is("1", "Transaction Successful")},
+	simulator.SignatureReplayed:       {executed, is("1", "Transaction Successful")},
+	simulator.DigestWrong:             {executed, is("1", "Transaction Successful")},
 }
 
 func gunzips(t *testing.T, s seen) {

@@ -66,6 +66,16 @@ const (
 	JWEWrongKey       Kind = "jwe-wrong-key"
 	JWEWrongAlgorithm Kind = "jwe-wrong-algorithm"
 	JWETampered       Kind = "jwe-tampered"
+
+	SignatureMissing        Kind = "signature-missing"
+	SignatureEmpty          Kind = "signature-empty"
+	SignatureWrongKey       Kind = "signature-wrong-key"
+	SignatureUnknownKey     Kind = "signature-unknown-key"
+	SignatureWrongAlgorithm Kind = "signature-wrong-algorithm"
+	SignatureStale          Kind = "signature-stale"
+	SignatureUnbound        Kind = "signature-unbound"
+	SignatureReplayed       Kind = "signature-replayed"
+	DigestWrong             Kind = "digest-wrong"
 )
 
 // The kinds of faults of callbacks. What each does is in the table
@@ -83,6 +93,7 @@ const (
 	CallbackWrongAmount     Kind = "callback-wrong-amount"
 	CallbackContradicts     Kind = "callback-contradicts"
 	CallbackJunk            Kind = "callback-junk"
+	CallbackUnsigned        Kind = "callback-unsigned"
 )
 
 // behaviour is what a kind changes, in the order of an exchange. Hooks that are
@@ -166,6 +177,16 @@ var behaviours = []behaviour{ //nolint:gochecknoglobals // a table, never change
 	{kind: JWEWrongKey, doc: "executes; with JWE: the answer is encrypted with another key"},
 	{kind: JWEWrongAlgorithm, doc: "executes; with JWE: the answer is encrypted with A128CBC-HS256"},
 	{kind: JWETampered, doc: "executes; with JWE: the answer is changed after it was encrypted"},
+
+	{kind: SignatureMissing, doc: "executes; with signatures: the answer is not signed"},
+	{kind: SignatureEmpty, doc: "executes; with signatures: the answer's signature has no bytes"},
+	{kind: SignatureWrongKey, doc: "executes; with signatures: the answer is signed with another key"},
+	{kind: SignatureUnknownKey, doc: "executes; with signatures: the answer's signature names a key that nobody knows"},
+	{kind: SignatureWrongAlgorithm, doc: "executes; with signatures: the answer's signature names another algorithm"},
+	{kind: SignatureStale, doc: "executes; with signatures: the answer was signed an hour ago"},
+	{kind: SignatureUnbound, doc: "executes; with signatures: the answer's signature does not cover the request"},
+	{kind: SignatureReplayed, doc: "executes; with signatures: the signed answer to the request before"},
+	{kind: DigestWrong, doc: "executes; with signatures: the answer's body is changed after it was signed"},
 }
 
 // callbackBehaviour is what a kind changes in a callback. A change that is nil
@@ -190,6 +211,7 @@ var callbackBehaviours = []callbackBehaviour{ //nolint:gochecknoglobals // a tab
 	{kind: CallbackWrongAmount, change: wrongAmount, doc: "carries an amount, which no callback does, and which is one rupee more"},
 	{kind: CallbackContradicts, change: contradicts, doc: "says failed for a success, and success for a failed"},
 	{kind: CallbackJunk, change: func(c *callback, _ *Entry, _ Fault) { c.junk = true }, doc: "an error page that breaks off in the middle of JSON, under the shape's content type"},
+	{kind: CallbackUnsigned, change: func(c *callback, _ *Entry, _ Fault) { c.unsigned = true }, doc: "with signatures: not signed"},
 }
 
 // callbackByKind finds a behaviour; the zero one is that of no fault.

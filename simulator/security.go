@@ -1,6 +1,7 @@
 package simulator
 
 import (
+	"errors"
 	"mime"
 	"net/http"
 )
@@ -19,10 +20,15 @@ type security interface {
 
 // newSecurity makes the security that is configured, nil for the documented one.
 func newSecurity(c Config) (security, error) {
-	if c.JWE == nil {
-		return nil, nil
+	switch {
+	case c.JWE != nil && c.Signatures != nil:
+		return nil, errors.New("there is one scheme: JWE or signatures")
+	case c.JWE != nil:
+		return newEncryption(*c.JWE, c.Key)
+	case c.Signatures != nil:
+		return newSignatures(*c.Signatures, c.Now)
 	}
-	return newEncryption(*c.JWE, c.Key)
+	return nil, nil
 }
 
 // open finds out what a request says, and with a security who says it.

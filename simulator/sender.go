@@ -117,7 +117,7 @@ func (s *Simulator) deliver(c *callback) Callback {
 	if s.admits(c) {
 		defer func() { <-s.slots }()
 		r.Time = s.clock()
-		r.Status, r.Error = c.send(s.life, s.config.CallbackRoots)
+		r.Status, r.Error = c.send(s.life, s.config.CallbackRoots, s.signCallback)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -163,7 +163,7 @@ func (s *Simulator) record(c *callback, r Callback) Callback {
 
 // send makes the one request that a callback is. The reply is ignored, but for
 // its status.
-func (c *callback) send(life context.Context, roots *x509.CertPool) (status int, failure string) {
+func (c *callback) send(life context.Context, roots *x509.CertPool, sign func(*http.Request, string) error) (status int, failure string) {
 	ctx, cancel := context.WithTimeout(life, sendTimeout)
 	defer cancel()
 	r, err := http.NewRequestWithContext(ctx, c.method, c.url, strings.NewReader(c.body)) //nolint:gosec // G704: who sets the URL owns the simulator
@@ -176,6 +176,11 @@ func (c *callback) send(life context.Context, roots *x509.CertPool) (status int,
 	}
 	r.Header.Set("Accept", "*/*")
 	r.Header.Set("User-Agent", "") // sends none, as PHP's curl
+	if !c.unsigned {
+		if err := sign(r, c.body); err != nil {
+			return 0, err.Error()
+		}
+	}
 	t := callbackTransport(c.from, roots)
 	defer t.CloseIdleConnections()
 	resp, err := t.RoundTrip(r) // no http.Client: that would follow redirects
@@ -185,6 +190,21 @@ func (c *callback) send(life context.Context, roots *x509.CertPool) (status int,
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, ignoredReply))
 	return resp.StatusCode, ""
+}
+
+// signCallback signs a callback to the first of the valid credentials, where callbacks
+// are signed.
+func (s *Simulator) signCallback(r *http.Request, body string) error {
+	signs, ok := s.security.(*signatures)
+	if !ok {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.credentials) == 0 {
+		return nil
+	}
+	return signs.signCallback(r, body, s.credentials[0], s.config.Now())
 }
 
 // callbackTransport makes a transport for one request: a connection of its own

@@ -41,6 +41,9 @@ type Config struct {
 	// JWE has requests and answers encrypted. nil: the key is in the body of
 	// requests, and answers are plain.
 	JWE *JWEConfig
+	// Signatures has requests, answers and callbacks signed in its place. nil: they
+	// are not.
+	Signatures *SignatureConfig
 	// Callback says where callbacks go. Zero: there are none.
 	Callback CallbackTarget
 	// CallbackRoots are the authorities that the receiver of callbacks may have
@@ -81,7 +84,7 @@ type Simulator struct {
 
 // New makes a provider in which nothing has happened yet. It fails without a
 // username or key, for negative amounts, for a callback URL that is none, and
-// with JWE for a key that cannot encrypt.
+// with JWE or signatures for a key that is not one for them.
 func New(c Config) (*Simulator, error) {
 	if c.Username == "" || c.Key == "" {
 		return nil, errors.New("simulating nowpay: username and key are required")
@@ -158,6 +161,10 @@ func (s *Simulator) Reset() {
 	s.books = newBooks(c)
 	s.faults = newFaultList(c.Seed)
 	s.requests = ring[Request]{}
+	if signs, ok := s.security.(*signatures); ok {
+		clear(signs.nonces)
+		signs.last = nil
+	}
 	s.outbox = newOutbox(c.Callback)
 }
 

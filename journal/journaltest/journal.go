@@ -31,7 +31,7 @@ type Database struct {
 // once.
 func Run(t *testing.T, open func(t *testing.T) Database) {
 	t.Helper()
-	for _, group := range [][]journalTest{beginning, settling, claiming, limiting, keeping, rotating, verifying, living, told} {
+	for _, group := range [][]journalTest{beginning, settling, claiming, limiting, keeping, rotating, verifying, living, told, using} {
 		for _, test := range group {
 			t.Run(test.name, func(t *testing.T) {
 				w := &world{Database: open(t), keyFile: filepath.Join(t.TempDir(), "keys", "journal.key")}

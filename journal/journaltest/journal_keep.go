@@ -127,7 +127,7 @@ func readFile(t *testing.T, path string) []byte {
 // dump returns all values of all tables.
 func (w *world) dump(t *testing.T) (raw []byte) {
 	t.Helper()
-	for _, table := range []string{"transactions", "events", "chains", "data_keys", "spending"} {
+	for _, table := range []string{"transactions", "events", "chains", "data_keys", "spending", "nonces"} {
 		raw = w.dumpTable(t, raw, table)
 	}
 	return raw

@@ -30,7 +30,7 @@ func testLive(t *testing.T, w *world) {
 	}()
 	rapid.Check(t, func(t *rapid.T) {
 		l.sequence++
-		l.facts = map[string]*fact{}
+		l.facts, l.nonces = map[string]*fact{}, map[string]time.Time{}
 		t.Repeat(map[string]func(*rapid.T){
 			"begin":    l.begin,
 			"repeat":   l.begin,
@@ -38,6 +38,8 @@ func testLive(t *testing.T, w *world) {
 			"ask":      func(t *rapid.T) { l.say(t, journal.ByRevalidation) },
 			"operator": func(t *rapid.T) { l.say(t, journal.ByOperator) },
 			"claim":    l.claim,
+			"nonce":    l.use,
+			"prune":    l.prune,
 			"wait":     l.wait,
 			"crash":    l.crash,
 		})
@@ -50,8 +52,9 @@ func testLive(t *testing.T, w *world) {
 type life struct {
 	*world
 	sequence int
-	gateways [2]*gateway      // one and the same, if the store is not shared
-	facts    map[string]*fact // by request ID
+	gateways [2]*gateway          // one and the same, if the store is not shared
+	facts    map[string]*fact     // by request ID
+	nonces   map[string]time.Time // when those that were used expire
 }
 
 // fact is what the journal should know of a transaction.
@@ -100,6 +103,28 @@ func (l *life) gateway(t *rapid.T) *gateway {
 
 func (l *life) wait(t *rapid.T) {
 	l.pass(rapid.SampledFrom([]time.Duration{time.Second, deadline, again, 9 * time.Hour}).Draw(t, "time"))
+}
+
+// use uses a nonce that may have been used.
+func (l *life) use(t *rapid.T) {
+	n := journal.Nonce{Scope: l.account(), Value: fmt.Sprint(rapid.IntRange(1, 5).Draw(t, "nonce"))}
+	n.Expires = l.now().Add(rapid.SampledFrom([]time.Duration{0, time.Second, deadline, time.Hour}).Draw(t, "life"))
+	err := l.gateway(t).UseNonce(t.Context(), n)
+	if n.Expires.After(l.now()) && !l.nonces[n.Value].After(l.now()) {
+		if err != nil {
+			t.Fatalf("UseNonce() = %v", err)
+		}
+		l.nonces[n.Value] = n.Expires
+		return
+	}
+	checkError(t, "UseNonce", err, journal.ErrReplayed)
+}
+
+// prune deletes nonces; nobody sees that.
+func (l *life) prune(t *rapid.T) {
+	if _, err := l.gateway(t).PruneNonces(t.Context(), l.now(), rapid.IntRange(1, 3).Draw(t, "limit")); err != nil {
+		t.Fatalf("PruneNonces() = %v", err)
+	}
 }
 
 func (l *life) account() string { return fmt.Sprintf("account%d", l.sequence) }

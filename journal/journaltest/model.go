@@ -49,10 +49,12 @@ type content struct {
 	events []journal.Event
 	chain  journal.Chain
 	spent  map[journal.Spending]nowpay.Paise // the keys have no amount
+	nonces map[journal.NonceID]time.Time     // when they expire
 }
 
 func (c content) clone() content {
 	c.rows, c.events, c.spent = maps.Clone(c.rows), slices.Clone(c.events), maps.Clone(c.spent)
+	c.nonces = maps.Clone(c.nonces)
 	return c
 }
 
@@ -63,9 +65,10 @@ func newModel(t *rapid.T, store journal.Store, sequence int) *model {
 		accounts:  []string{fmt.Sprintf("a%d", sequence), fmt.Sprintf("b%d", sequence)},
 		merchants: []string{fmt.Sprintf("shop%d", sequence), fmt.Sprintf("kiosk%d", sequence)},
 		content: content{
-			rows:  map[journal.RequestKey]journal.Transaction{},
-			chain: NewChain(int64(sequence)),
-			spent: map[journal.Spending]nowpay.Paise{},
+			rows:   map[journal.RequestKey]journal.Transaction{},
+			chain:  NewChain(int64(sequence)),
+			spent:  map[journal.Spending]nowpay.Paise{},
+			nonces: map[journal.NonceID]time.Time{},
 		},
 	}
 	write(t, store, func(ctx context.Context, tx journal.Tx) error {
@@ -82,7 +85,7 @@ func (m *model) batch(t *rapid.T) {
 	err := m.store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
 		for range rapid.IntRange(1, 4).Draw(t, "operations") {
 			operation := rapid.SampledFrom([]func(context.Context, *rapid.T, journal.Tx) error{
-				m.insert, m.insert, m.update, m.lockSpending,
+				m.insert, m.insert, m.update, m.lockSpending, m.addNonces,
 			}).Draw(t, "operation")
 			if err := operation(ctx, t, tx); err != nil {
 				return err
@@ -200,6 +203,28 @@ func (m *model) lockSpending(ctx context.Context, t *rapid.T, tx journal.Tx) err
 	}
 	check(t, "LockSpending", got, []journal.Spending{{Merchant: name, Day: today, Amount: m.spent[key]}})
 	return nil
+}
+
+// addNonces adds nonces, of which some are there and some have expired, at any time.
+func (m *model) addNonces(ctx context.Context, t *rapid.T, tx journal.Tx) error {
+	at := func(what string) time.Time {
+		return start.Add(time.Duration(rapid.IntRange(0, 9).Draw(t, what)) * time.Minute)
+	}
+	now := at("now")
+	var all []journal.UsedNonce
+	var want []string
+	for _, n := range rapid.SliceOfNDistinct(rapid.IntRange(0, 9), 1, 5, rapid.ID).Draw(t, "nonces") {
+		nonce := newNonce(m.sequence<<20 | n)
+		nonce.Expires = at("expires")
+		all = append(all, nonce)
+		if expires, there := m.nonces[nonce.ID]; !there || !expires.After(now) {
+			want = append(want, nonceIDs(all[len(all)-1:])...)
+			m.nonces[nonce.ID] = nonce.Expires
+		}
+	}
+	added, err := tx.AddNonces(ctx, all, now)
+	checkSet(t, "added nonces", names(added), want)
+	return err
 }
 
 func (m *model) lockDue(t *rapid.T) {

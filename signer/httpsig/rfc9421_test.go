@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/base64"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -235,6 +236,61 @@ func signAgain(t *testing.T, m *httpsig.Message, v httpsig.Verified, a httpsig.A
 	m.Header.Set("Signature", signature)
 	if _, err := httpsig.Verify(t.Context(), m, accepts(t, a)); err != nil {
 		t.Errorf("Verify of our own: %v", err)
+	}
+}
+
+// TestRFC9421Transformations: what the signature of appendix B.4 withstands on its
+// way, and what not.
+func TestRFC9421Transformations(t *testing.T) {
+	signed := rfcSignatures[len(rfcSignatures)-1]
+	for _, c := range []struct {
+		name, message string
+		fits          bool
+	}{
+		{"as signed", transformedRequest, true},
+		{"a field and a query parameter added, fields in another order", `GET /demo?name1=Value1&Name2=value2&param=added HTTP/1.1
+Host: example.org
+Date: Fri, 15 Jul 2022 14:24:55 GMT
+Accept: application/json
+Accept: */*
+Accept-Language: en-US,en;q=0.5
+
+`, true},
+		{"a field removed, the lines of another joined", `GET /demo?name1=Value1&Name2=value2 HTTP/1.1
+Host: example.org
+Referer: https://developer.example.org/demo
+Accept: application/json, */*
+
+`, true},
+		{"lines with more space", `GET /demo?name1=Value1&Name2=value2 HTTP/1.1
+Accept:      application/json
+Date: Fri, 15 Jul 2022 14:24:55 GMT
+Accept:             */*
+Host: example.org
+
+`, true},
+		{"the method and the authority changed", `POST /demo?name1=Value1&Name2=value2 HTTP/1.1
+Host: example.com
+Date: Fri, 15 Jul 2022 14:24:55 GMT
+Accept: application/json
+Accept: */*
+
+`, false},
+		{"the lines of a field swapped", `GET /demo?name1=Value1&Name2=value2 HTTP/1.1
+Host: example.org
+Date: Fri, 15 Jul 2022 14:24:55 GMT
+Accept: */*
+Accept: application/json
+
+`, false},
+	} {
+		m, _ := readMessage(t, c.message)
+		m.Header.Set("Signature-Input", signed.input)
+		m.Header.Set("Signature", signed.signature)
+		_, err := httpsig.Verify(t.Context(), m, accepts(t, signed.algorithm))
+		if fits := err == nil; fits != c.fits || !fits && !errors.Is(err, httpsig.ErrWrong) {
+			t.Errorf("%s: Verify: %v", c.name, err)
+		}
 	}
 }
 

@@ -1,0 +1,325 @@
+package httpsig_test
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
+)
+
+// The other implementation is the npm package http-message-signatures, under node.
+// What it does not have is not compared: it reads no Content-Digest, it cannot name
+// the signature that is to be looked at (all are), it escapes fewer characters in
+// @query-param, and `sf` means there whatever can be parsed. What it signs with
+// rsa-pss-sha512 has too long a salt, unless it is told how to sign; that it is
+// refused is a test of its own.
+
+// theirMessage is a message as the package wants it.
+type theirMessage struct {
+	Method  string            `json:"method,omitempty"`
+	URL     string            `json:"url,omitempty"`
+	Status  int               `json:"status,omitempty"`
+	Headers map[string]string `json:"headers"`
+}
+
+type theirKey struct {
+	PEM    string `json:"pem,omitempty"`
+	Base64 string `json:"base64,omitempty"`
+}
+
+// theirCase is what interop.mjs reads.
+type theirCase struct {
+	Verify     bool              `json:"verify"`
+	Algorithm  httpsig.Algorithm `json:"algorithm"`
+	LongSalt   bool              `json:"longSalt"`
+	Key        theirKey          `json:"key"`
+	KeyID      string            `json:"keyID"`
+	Components []string          `json:"components"`
+	Created    int64             `json:"created"`
+	Expires    int64             `json:"expires"`
+	Nonce      string            `json:"nonce"`
+	Tag        string            `json:"tag"`
+	Message    *theirMessage     `json:"message"`
+	Request    *theirMessage     `json:"request,omitempty"`
+}
+
+// theirAnswer is what interop.mjs writes.
+type theirAnswer struct {
+	Input     string `json:"input"`
+	Signature string `json:"signature"`
+	Verified  bool   `json:"verified"`
+	Error     string `json:"error"`
+}
+
+// interopCase is a message in both forms, and what of it is signed.
+type interopCase struct {
+	name       string
+	ours       *httpsig.Message
+	theirs     *theirMessage
+	request    *theirMessage
+	components []string
+}
+
+func interopCases() []interopCase {
+	const authority, target = "nowpay.example:8443", "/api/index.php?route=/api/bank/payout&a=%C3%A7"
+	headers := map[string]string{
+		"Content-Type":   "application/json",
+		"Content-Digest": httpsig.Digest([]byte(`{"username":"2000"}`)),
+		"X-Empty":        "",
+		"Signature":      "sig1=:c2ln:",
+	}
+	theirs := &theirMessage{Method: "POST", URL: "https://" + authority + target, Headers: headers}
+	ours := request("POST", "https", authority, target, header(headers))
+	answer := map[string]string{"Content-Digest": httpsig.Digest([]byte(`{"success":"1"}`))}
+	unsigned := maps.Clone(headers)
+	delete(unsigned, "Signature")
+	return []interopCase{
+		{
+			"request", request("POST", "https", authority, target, header(unsigned)),
+			&theirMessage{Method: "POST", URL: theirs.URL, Headers: unsigned}, nil,
+			[]string{
+				"@method", "@target-uri", "@authority", "@scheme", "@request-target", "@path", "@query", `@query-param;name="route"`,
+				`@query-param;name="a"`, "content-type", "content-digest", "x-empty", `content-digest;key="sha-256"`, "content-type;bs",
+			},
+		},
+		{
+			"response", &httpsig.Message{Status: 200, Header: header(answer), Request: ours},
+			&theirMessage{Status: 200, Headers: answer}, theirs,
+			[]string{"@status", "content-digest", "@method;req", "@target-uri;req", "content-digest;req", `signature;req;key="sig1"`},
+		},
+	}
+}
+
+func header(fields map[string]string) http.Header {
+	h := http.Header{}
+	for name, value := range fields {
+		h.Set(name, value)
+	}
+	return h
+}
+
+// forThem is a case for the other implementation; the key is the private one if it
+// is to sign.
+func (c interopCase) forThem(t *testing.T, a httpsig.Algorithm, verify bool, created time.Time) theirCase {
+	t.Helper()
+	their := theirCase{
+		Verify: verify, Algorithm: a, KeyID: rfcKeys[a], Components: c.components, Message: c.theirs, Request: c.request,
+		Created: created.Unix(), Expires: created.Unix() + 60, Nonce: "n-1", Tag: "nowpay",
+	}
+	switch {
+	case a == httpsig.HMACSHA256:
+		their.Key.Base64 = sharedSecret
+	case verify:
+		their.Key.PEM = string(rfcKey(t, rfcKeys[a]+".public.pem"))
+	default:
+		their.Key.PEM = string(rfcKey(t, rfcKeys[a]+".private.pem"))
+	}
+	return their
+}
+
+func TestInterop(t *testing.T) {
+	created := time.Now().Add(-time.Second)
+	var asked []theirCase
+	var check []func(t *testing.T, got theirAnswer)
+	for _, a := range algorithms {
+		for _, c := range interopCases() {
+			name := fmt.Sprintf("%s %s", a, c.name)
+			asked = append(asked, c.forThem(t, a, false, created))
+			check = append(check, func(t *testing.T, got theirAnswer) { c.verifyTheirs(t, name, a, created, got) })
+			for what, signed := range c.signOurs(t, a, created) {
+				asked = append(asked, signed)
+				check = append(check, func(t *testing.T, got theirAnswer) {
+					if want := what == "genuine"; got.Verified != want {
+						t.Errorf("%s, %s: they verify: %t, %s", name, what, got.Verified, got.Error)
+					}
+				})
+			}
+		}
+	}
+	long := interopCases()[0].forThem(t, httpsig.RSAPSSSHA512, false, created)
+	long.LongSalt = true
+	asked = append(asked, long)
+	check = append(check, func(t *testing.T, got theirAnswer) {
+		m := interopCases()[0].ours
+		m.Header.Set("Signature-Input", got.Input)
+		m.Header.Set("Signature", got.Signature)
+		p := accepts(t, httpsig.RSAPSSSHA512)
+		p.Now = created
+		if _, err := httpsig.Verify(t.Context(), m, p); got.Signature == "" || !errors.Is(err, httpsig.ErrWrong) {
+			t.Errorf("a salt of another length: %v, %s", err, got.Error)
+		}
+	})
+	for i, got := range askNode(t, asked) {
+		check[i](t, got)
+	}
+}
+
+// signOurs signs a message, and changes it.
+func (c interopCase) signOurs(t *testing.T, a httpsig.Algorithm, created time.Time) map[string]theirCase {
+	t.Helper()
+	private, _ := keys(t, a)
+	input, signature, err := httpsig.Sign(t.Context(), c.ours, httpsig.Params{
+		Label: "sig1", Components: components(t, c.components...), Created: created, Expires: created.Add(time.Minute),
+		Nonce: "n-1", KeyID: rfcKeys[a], Tag: "nowpay", NameAlg: true,
+	}, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed := func(change func(*theirMessage, *theirMessage)) theirCase {
+		their := c.forThem(t, a, true, created)
+		m := *c.theirs
+		m.Headers = maps.Clone(m.Headers)
+		m.Headers["Signature-Input"], m.Headers["Signature"] = input, signature
+		r := m // of a request: what is changed is itself
+		answered := &m
+		if c.request != nil {
+			r = *c.request
+			r.Headers = maps.Clone(r.Headers)
+			answered = &r
+			their.Request = answered
+		}
+		change(&m, answered)
+		their.Message = &m
+		return their
+	}
+	return map[string]theirCase{
+		"genuine":       signed(func(_, _ *theirMessage) {}),
+		"another body":  signed(func(m, _ *theirMessage) { m.Headers["Content-Digest"] = httpsig.Digest([]byte("{}")) }),
+		"another URL":   signed(func(_, r *theirMessage) { r.URL += "1" }),
+		"another nonce": signed(func(m, _ *theirMessage) { m.Headers["Signature-Input"] = strings.Replace(input, "n-1", "n-2", 1) }),
+	}
+}
+
+// verifyTheirs verifies what they have signed, and refuses what was made of it.
+func (c interopCase) verifyTheirs(t *testing.T, name string, a httpsig.Algorithm, created time.Time, got theirAnswer) {
+	t.Helper()
+	if got.Error != "" {
+		t.Errorf("%s: they do not sign: %s", name, got.Error)
+		return
+	}
+	policy := accepts(t, a)
+	policy.Now, policy.Label, policy.Tag, policy.NeedNonce = created, "sig1", "nowpay", true
+	policy.Components = components(t, c.components...)
+	signed := func(input, signature string) *httpsig.Message {
+		m := *c.ours
+		m.Header = m.Header.Clone()
+		m.Header.Set("Signature-Input", input)
+		m.Header.Set("Signature", signature)
+		return &m
+	}
+	v, err := httpsig.Verify(t.Context(), signed(got.Input, got.Signature), policy)
+	if err != nil || v.Nonce != "n-1" || v.Created.Unix() != created.Unix() || v.Expires.Unix() != created.Unix()+60 {
+		t.Errorf("%s: Verify of theirs, %s: %v, %+v", name, got.Input, err, v)
+	}
+	changed := signed(got.Input, got.Signature)
+	changed.Header.Set("Content-Digest", httpsig.Digest([]byte("{}")))
+	elsewhere := signed(got.Input, got.Signature)
+	if elsewhere.Request != nil {
+		r := *elsewhere.Request
+		r.Target += "1"
+		elsewhere.Request = &r
+	}
+	elsewhere.Target += "1"
+	for what, m := range map[string]*httpsig.Message{
+		"another body":  changed,
+		"another URL":   elsewhere,
+		"another nonce": signed(strings.Replace(got.Input, "n-1", "n-2", 1), got.Signature),
+	} {
+		if _, err := httpsig.Verify(t.Context(), m, policy); !errors.Is(err, httpsig.ErrWrong) {
+			t.Errorf("%s, %s: Verify of theirs: %v", name, what, err)
+		}
+	}
+}
+
+// askNode runs interop.mjs, with the package installed once, into .cache.
+func askNode(t *testing.T, cases []theirCase) []theirAnswer {
+	t.Helper()
+	for program, from := range map[string]string{"node": "nodejs", "npm": "npm"} {
+		if _, err := exec.LookPath(program); err != nil {
+			missing(t, fmt.Sprintf("%s is missing: install Debian's package %s", program, from))
+		}
+	}
+	sum := sha256.New()
+	for _, name := range []string{"package.json", "package-lock.json", "interop.mjs"} {
+		sum.Write(interopFile(t, name))
+	}
+	cache, err := filepath.Abs("../../.cache/httpsig-interop")
+	if err != nil {
+		t.Fatal(err)
+	}
+	installed := filepath.Join(cache, fmt.Sprintf("%x", sum.Sum(nil)[:8]))
+	if _, err := os.Stat(installed); err != nil {
+		install(t, cache, installed)
+	}
+	asked, err := json.Marshal(cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	node := exec.CommandContext(t.Context(), "node", filepath.Join(installed, "interop.mjs"))
+	node.Stdin = bytes.NewReader(asked)
+	node.Stderr = os.Stderr
+	out, err := node.Output()
+	if err != nil {
+		t.Fatalf("node: %v", err)
+	}
+	var answers []theirAnswer
+	if err := json.Unmarshal(out, &answers); err != nil || len(answers) != len(cases) {
+		t.Fatalf("node answers %d of %d cases, %v: %s", len(answers), len(cases), err, out)
+	}
+	return answers
+}
+
+func interopFile(t *testing.T, name string) []byte {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join("testdata", "interop", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return content
+}
+
+func install(t *testing.T, cache, into string) {
+	t.Helper()
+	if err := os.MkdirAll(cache, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	folder, err := os.MkdirTemp(cache, "new-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(folder)
+	for _, name := range []string{"package.json", "package-lock.json", "interop.mjs"} {
+		if err := os.WriteFile(filepath.Join(folder, name), interopFile(t, name), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	npm := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
+	npm.Dir = folder
+	if out, err := npm.CombinedOutput(); err != nil {
+		missing(t, fmt.Sprintf("npm cannot install the other implementation: %v\n%s", err, out))
+	}
+	if err := os.Rename(folder, into); err != nil && !errors.Is(err, fs.ErrExist) {
+		t.Fatal(err)
+	}
+}
+
+// missing skips a test that cannot have what it needs; in CI it fails.
+func missing(t *testing.T, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
