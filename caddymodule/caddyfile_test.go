@@ -30,6 +30,7 @@ const separator = "----------\n"
 //	adapt error: …       from reading the Caddyfile, with file and line
 //	provision error: …   from `caddy validate`, as users of JSON get it too
 func TestCaddyfile(t *testing.T) {
+	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/caddy.service")
 	t.Setenv("NOWPAY_TEST_ACCOUNT", "main")
 	t.Setenv("NOWPAY_TEST_ADDRESS", "192.0.2.7")
 	t.Setenv("NOWPAY_TEST_AMOUNT", "5000.50")

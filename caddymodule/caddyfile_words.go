@@ -93,6 +93,22 @@ func oneText(into *string) word {
 	return once(into, func(s string) (string, error) { return s, nil })
 }
 
+// twoTexts reads two values that belong together.
+func twoTexts(first, second *string) word {
+	return func(d *caddyfile.Dispenser) error {
+		name := d.Val()
+		args, err := values(d, 2, 2)
+		if err != nil {
+			return err
+		}
+		if *first != "" {
+			return d.Errf("%s is given twice in this block", name)
+		}
+		*first, *second = args[0], args[1]
+		return nil
+	}
+}
+
 // oneDuration reads one duration above zero, which would mean the default.
 func oneDuration(into *caddy.Duration) word {
 	return once(into, func(s string) (caddy.Duration, error) {

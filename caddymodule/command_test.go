@@ -181,7 +181,8 @@ func TestListModules(t *testing.T) {
 	modules := strings.Fields(r.stdout)
 	for _, want := range []string{
 		"nowpay", "http.handlers.nowpay_gateway",
-		"nowpay.secrets.vault", "nowpay.secrets.file", "nowpay.signers.credentials", "admin.api.nowpay",
+		"nowpay.secrets.vault", "nowpay.secrets.openbao", "nowpay.secrets.vault_agent", "nowpay.secrets.file",
+		"nowpay.secrets.env", "nowpay.secrets.systemd", "nowpay.signers.credentials", "admin.api.nowpay",
 	} {
 		if !slices.Contains(modules, want) {
 			t.Errorf("there is no module %s", want)

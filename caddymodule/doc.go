@@ -3,8 +3,7 @@
 //
 //   - the app `nowpay` ([App]): accounts, upstream, operations, merchants
 //   - the handler `nowpay_gateway` ([Handler]): serves merchants
-//   - guests of the app: `nowpay.secrets.vault`, `nowpay.secrets.file`,
-//     `nowpay.signers.credentials`
+//   - guests of the app: `nowpay.secrets.*`, `nowpay.signers.*`
 //   - the commands under `caddy nowpay`, and the metrics
 //
 // # What always holds

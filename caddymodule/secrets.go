@@ -2,7 +2,6 @@ package caddymodule
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
@@ -87,20 +86,26 @@ func (f *FileSecret) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 }
 
 // Provision resolves and checks the options. It does not touch the file.
-func (f *FileSecret) Provision(caddy.Context) error {
+func (f *FileSecret) Provision(caddy.Context) (err error) {
+	f.path, err = resolvePath(f.Path, "secret file <path>")
+	return err
+}
+
+// resolvePath makes a path absolute, since it is a part of the key.
+func resolvePath(configured, usage string) (string, error) {
 	r := newResolver()
-	path := r.text("path", f.Path)
+	path := r.text("path", configured)
 	switch {
 	case r.err != nil:
-		return r.err
+		return "", r.err
 	case path == "":
-		return errors.New("no path: write `secret file <path>`")
+		return "", fmt.Errorf("no path: write `%s`", usage)
 	}
-	var err error
-	if f.path, err = filepath.Abs(path); err != nil {
-		return fmt.Errorf("making the path absolute: %w", err)
+	absolute, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("making the path absolute: %w", err)
 	}
-	return nil
+	return absolute, nil
 }
 
 // Key implements [SecretProvider].

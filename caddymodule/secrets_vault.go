@@ -2,10 +2,8 @@ package caddymodule
 
 import (
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -16,6 +14,7 @@ import (
 
 func init() {
 	caddy.RegisterModule(new(VaultSecret))
+	caddy.RegisterModule(new(OpenBaoSecret))
 }
 
 // VaultSecret takes the credential from a key-value store in HashiCorp Vault,
@@ -31,11 +30,28 @@ type VaultSecret struct {
 	Namespace string `json:"namespace,omitempty"`
 
 	// A file with PEM certificates of the authorities that may vouch for Vault,
-	// instead of the system's. It is read when the configuration is loaded.
+	// instead of the system's, or a directory with such files (`.pem`, `.crt`,
+	// `.cer`). It is read when the configuration is loaded.
 	CA string `json:"ca,omitempty"`
+
+	// The name that Vault's certificate must have. Default: the host in the
+	// address.
+	TLSServerName string `json:"tls_server_name,omitempty"`
+
+	// A PEM file with the TLS client certificate and its chain, where Vault or a
+	// proxy in front of it demands one beside the login. It is read at each
+	// connection. Default: none. The login `cert` brings its own.
+	ClientCertFile string `json:"client_cert_file,omitempty"`
+
+	// A PEM file with the key of `client_cert_file`.
+	ClientKeyFile string `json:"client_key_file,omitempty"`
 
 	// How the gateway logs in. Required.
 	Auth *VaultAuth `json:"auth,omitempty"`
+
+	// Where in Vault the auth method is enabled, without `auth/` in front.
+	// Default: the method's name.
+	AuthMount string `json:"auth_mount,omitempty"`
 
 	// The mount and the path of the secret, such as `secret/nowpay`. For
 	// version 2 without the `data/` of Vault's HTTP API. Required.
@@ -62,27 +78,9 @@ type VaultSecret struct {
 	StaleFor caddy.Duration `json:"stale_for,omitempty"`
 
 	config vault.Config // resolved
-	key    string
+	key    string       // of the source
+	login  string       // key of the login
 }
-
-// VaultAuth is a way to log in to Vault.
-type VaultAuth struct {
-	// `token` or `approle`. Required.
-	Method string `json:"method,omitempty"`
-
-	// For `token`: a file with the token. It is read again when the token is about
-	// to expire or is refused, so that an agent may keep it fresh.
-	TokenFile string `json:"token_file,omitempty"`
-
-	// For `approle`: the role id.
-	RoleID string `json:"role_id,omitempty"`
-
-	// For `approle`: a file with the secret id. It is read at each login.
-	SecretIDFile string `json:"secret_id_file,omitempty"`
-}
-
-// authMethods lists the methods for errors.
-const authMethods = "approle, token"
 
 // CaddyModule returns the Caddy module information.
 func (*VaultSecret) CaddyModule() caddy.ModuleInfo {
@@ -95,60 +93,56 @@ func (*VaultSecret) CaddyModule() caddy.ModuleInfo {
 // UnmarshalCaddyfile reads
 //
 //	secret vault {
-//		address   <url>
-//		namespace <namespace>
-//		ca        <file>
-//		auth      token <token file>
-//		auth      approle <role id> <secret id file>
-//		path      <mount>/<path>
-//		fields    <username field> [<key field>]
-//		refresh   <duration>
-//		stale_for <duration>
+//		address         <url>
+//		namespace       <namespace>
+//		ca              <file or directory>
+//		tls_server_name <name>
+//		client_cert     <certificate file> <key file>
+//		auth            token <token file>
+//		auth            approle <role id> <secret id file> [wrapped]
+//		auth            kubernetes <role> [<jwt file>]
+//		auth            jwt <role> <jwt file>
+//		auth            cert <role> <certificate file> <key file>
+//		auth_mount      <path>
+//		path            <mount>/<path>
+//		fields          <username field> [<key field>]
+//		refresh         <duration>
+//		stale_for       <duration>
 //	}
 //
 // of which one `auth` line.
 func (v *VaultSecret) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
-	d.Next() // the source's name
+	name := "secret " + sourceName(d)
 	if _, err := values(d, 0, 0); err != nil {
 		return err
 	}
 	return words{
-		"address":   oneText(&v.Address),
-		"namespace": oneText(&v.Namespace),
-		"ca":        oneText(&v.CA),
-		"auth":      v.parseAuth,
-		"path":      oneText(&v.Path),
-		"fields":    v.parseFields,
-		"refresh":   oneDuration(&v.Refresh),
-		"stale_for": oneDuration(&v.StaleFor),
-	}.parse(d, "secret vault")
+		"address":         oneText(&v.Address),
+		"namespace":       oneText(&v.Namespace),
+		"ca":              oneText(&v.CA),
+		"tls_server_name": oneText(&v.TLSServerName),
+		"client_cert":     twoTexts(&v.ClientCertFile, &v.ClientKeyFile),
+		"auth":            v.parseAuth,
+		"auth_mount":      oneText(&v.AuthMount),
+		"path":            oneText(&v.Path),
+		"fields":          v.parseFields,
+		"refresh":         oneDuration(&v.Refresh),
+		"stale_for":       oneDuration(&v.StaleFor),
+	}.parse(d, name)
+}
+
+// sourceName takes the name of the source from its line.
+func sourceName(d *caddyfile.Dispenser) string {
+	d.Next()
+	return d.Val()
 }
 
 func (v *VaultSecret) parseAuth(d *caddyfile.Dispenser) error {
 	if v.Auth != nil {
 		return d.Err("auth is given twice in this block")
 	}
-	if !d.NextArg() {
-		return d.Errf("auth takes one of: %s", authMethods)
-	}
-	v.Auth = &VaultAuth{Method: d.Val()}
-	switch v.Auth.Method {
-	case "token":
-		args, err := values(d, 1, 1)
-		if err != nil {
-			return err
-		}
-		v.Auth.TokenFile = args[0]
-	case "approle":
-		args, err := values(d, 2, 2)
-		if err != nil {
-			return err
-		}
-		v.Auth.RoleID, v.Auth.SecretIDFile = args[0], args[1]
-	default:
-		return d.Errf("unknown auth method %q; there is: %s", v.Auth.Method, authMethods)
-	}
-	return nil
+	v.Auth = new(VaultAuth)
+	return v.Auth.parse(d)
 }
 
 func (v *VaultSecret) parseFields(d *caddyfile.Dispenser) error {
@@ -169,25 +163,21 @@ func (v *VaultSecret) parseFields(d *caddyfile.Dispenser) error {
 // Provision resolves and checks the options. It does not talk to Vault.
 func (v *VaultSecret) Provision(caddy.Context) error {
 	r := newResolver()
+	auth := v.Auth.resolve(r)
 	v.config = vault.Config{
-		Address:       r.text("address", v.Address),
-		Namespace:     r.text("namespace", v.Namespace),
-		CAFile:        r.text("ca", v.CA),
-		Path:          r.text("path", v.Path),
-		UsernameField: r.text("username_field", v.UsernameField),
-		KeyField:      r.text("key_field", v.KeyField),
-		NoKey:         v.NoKey,
-		Refresh:       time.Duration(v.Refresh),
-		StaleFor:      time.Duration(v.StaleFor),
-	}
-	var auth VaultAuth
-	if v.Auth != nil {
-		auth = VaultAuth{
-			Method:       r.text("auth: method", v.Auth.Method),
-			TokenFile:    r.text("auth: token_file", v.Auth.TokenFile),
-			RoleID:       r.text("auth: role_id", v.Auth.RoleID),
-			SecretIDFile: r.text("auth: secret_id_file", v.Auth.SecretIDFile),
-		}
+		Address:        r.text("address", v.Address),
+		Namespace:      r.text("namespace", v.Namespace),
+		CAFile:         r.text("ca", v.CA),
+		TLSServerName:  r.text("tls_server_name", v.TLSServerName),
+		ClientCertFile: r.text("client_cert_file", v.ClientCertFile),
+		ClientKeyFile:  r.text("client_key_file", v.ClientKeyFile),
+		AuthMount:      r.text("auth_mount", v.AuthMount),
+		Path:           r.text("path", v.Path),
+		UsernameField:  r.text("username_field", v.UsernameField),
+		KeyField:       r.text("key_field", v.KeyField),
+		NoKey:          v.NoKey,
+		Refresh:        time.Duration(v.Refresh),
+		StaleFor:       time.Duration(v.StaleFor),
 	}
 	if r.err != nil {
 		return r.err
@@ -202,39 +192,22 @@ func (v *VaultSecret) Provision(caddy.Context) error {
 	return v.identify(auth)
 }
 
-// build makes the login of the method, nil if none is given.
-func (a VaultAuth) build() (vault.Auth, error) {
-	switch a.Method {
-	case "":
-		return nil, nil
-	case "token":
-		if a.RoleID != "" || a.SecretIDFile != "" {
-			return nil, errors.New("token takes a token_file and nothing else")
-		}
-		return vault.TokenAuth(a.TokenFile), nil
-	case "approle":
-		if a.TokenFile != "" {
-			return nil, errors.New("approle takes a role_id and a secret_id_file and nothing else")
-		}
-		return vault.AppRoleAuth(a.RoleID, a.SecretIDFile), nil
-	}
-	return nil, fmt.Errorf("unknown auth method %q; there is: %s", a.Method, authMethods)
-}
-
-// identify makes the key: what is safe to show in plain text, and a hash of
+// identify makes the keys: what is safe to show in plain text, and a hash of
 // everything that may change.
 func (v *VaultSecret) identify(auth VaultAuth) error {
 	var ca []byte
 	if v.config.CAFile != "" {
 		var err error
-		if ca, err = os.ReadFile(v.config.CAFile); err != nil {
+		if ca, err = vault.ReadAuthorities(v.config.CAFile); err != nil {
 			return fmt.Errorf("ca: %w", err)
 		}
 	}
 	c := v.config
-	all := fmt.Sprintf("%q %q %q %q %q %q %q %d %d %x %t",
-		c.Address, c.Namespace, c.CAFile, c.Path, c.UsernameField, c.KeyField, auth, c.Refresh, c.StaleFor, sha256.Sum256(ca), c.NoKey)
+	login := fmt.Sprintf("%q %q %q %#v", c.Address, c.Namespace, c.AuthMount, auth)
+	all := fmt.Sprintf("%s %q %q %q %q %q %q %q %d %d %x %t", login, c.CAFile, c.TLSServerName, c.ClientCertFile, c.ClientKeyFile,
+		c.Path, c.UsernameField, c.KeyField, c.Refresh, c.StaleFor, sha256.Sum256(ca), c.NoKey)
 	v.key = fmt.Sprintf("vault %s %s %x", c.Address, c.Path, sha256.Sum256([]byte(all)))
+	v.login = login
 	return nil
 }
 
@@ -255,7 +228,52 @@ func (v *VaultSecret) Where() string {
 
 // New implements [SecretProvider].
 func (v *VaultSecret) New(logger *slog.Logger) (ManagedSource, error) {
-	return vault.New(v.config, vault.Options{Logger: logger})
+	config := v.config
+	shared, _, err := logins.LoadOrNew(v.login, func() (caddy.Destructor, error) { return sharedLogin{config.Auth}, nil })
+	if err != nil {
+		return nil, fmt.Errorf("making the login: %w", err)
+	}
+	config.Auth = shared.(sharedLogin).Auth
+	source, err := vault.New(config, vault.Options{Logger: logger})
+	if err != nil {
+		_, _ = logins.Delete(v.login) // never fails
+		return nil, err
+	}
+	return &vaultSource{Source: source, login: v.login}, nil
+}
+
+// logins are shared by the sources that log in the same way, those of the next
+// configuration among them: what a login has unwrapped cannot be had again.
+var logins = caddy.NewUsagePool()
+
+type sharedLogin struct{ vault.Auth }
+
+// Destruct implements caddy.Destructor.
+func (sharedLogin) Destruct() error { return nil }
+
+// vaultSource is a source and its share in a login.
+type vaultSource struct {
+	*vault.Source
+	login string // in the pool
+}
+
+// Close implements [ManagedSource].
+func (s *vaultSource) Close() {
+	s.Source.Close()
+	_, _ = logins.Delete(s.login) // never fails
+}
+
+// OpenBaoSecret takes the credential from a key-value store in OpenBao, which
+// has the API of HashiCorp Vault: all of [VaultSecret] holds for it. It is
+// tested against Vault.
+type OpenBaoSecret struct{ VaultSecret }
+
+// CaddyModule returns the Caddy module information.
+func (*OpenBaoSecret) CaddyModule() caddy.ModuleInfo {
+	return caddy.ModuleInfo{
+		ID:  "nowpay.secrets.openbao",
+		New: func() caddy.Module { return new(OpenBaoSecret) },
+	}
 }
 
 // Interface guards
@@ -263,5 +281,6 @@ var (
 	_ caddy.Provisioner     = (*VaultSecret)(nil)
 	_ caddyfile.Unmarshaler = (*VaultSecret)(nil)
 	_ SecretProvider        = (*VaultSecret)(nil)
-	_ ManagedSource         = (*vault.Source)(nil)
+	_ SecretProvider        = (*OpenBaoSecret)(nil)
+	_ ManagedSource         = (*vaultSource)(nil)
 )

@@ -297,6 +297,7 @@ func TestJSONRefused(t *testing.T) {
 		{"unknown field of callbacks", app(`"callbacks": {"to": "a"}`), `unknown field "to"`},
 		{"unknown field of a shape", app(`"callback_shapes": {"a": {"id": "a"}}`), `unknown field "id"`},
 		{"callbacks from nobody", app(`"callbacks": {}`), "no from"},
+		{"negative overlap", account(`{"secret": {"source": "file", "path": "a"}, "overlap": -1}`), "overlap: must not be negative"},
 		{"unknown field of an account", account(`{"check": {}}`), `unknown field "check"`},
 		{"unknown field of a secret", account(`{"secret": {"source": "file", "path": "a", "mode": 1}}`), `unknown field "mode"`},
 		{"unknown field of a vault", vault(`"token": "abc"`), `unknown field "token"`},
@@ -328,8 +329,19 @@ func TestJSONRefused(t *testing.T) {
 		{"algorithm of answers twice", account(`{"secret": {"source": "file", "path": "a"}, "verify": {"scheme": "jwe", "algorithms": ["dir", "dir"]}}`), `algorithm: dir is given twice`},
 		{"empty account name", strings.Replace(testConfig, `{"main":`, `{"":`, 1), `account "": a name is`},
 		{"vault without login method", vault(`"auth": {}`), "no login method given"},
-		{"unknown login method", vault(`"auth": {"method": "jwt"}`), `auth: unknown auth method "jwt"; there is: approle, token`},
-		{"token with the options of approle", vault(`"auth": {"method": "token", "token_file": "a", "role_id": "b"}`), "auth: token takes a token_file and nothing else"},
+		{"unknown login method", vault(`"auth": {"method": "userpass"}`), `auth: unknown auth method "userpass"; there is: approle, cert, jwt, kubernetes, token`},
+		{"jwt without file", vault(`"auth": {"method": "jwt", "role": "a"}`), "no JWT file given"},
+		{"kubernetes without role", vault(`"auth": {"method": "kubernetes", "jwt_file": "a"}`), "no role given"},
+		{"jwt with the options of cert", vault(`"auth": {"method": "jwt", "role": "a", "jwt_file": "b", "key_file": "c"}`), "auth: jwt takes role, jwt_file and nothing else"},
+		{"cert without key", vault(`"auth": {"method": "cert", "role": "a", "cert_file": "b"}`), "no key file given"},
+		{"jwt, wrapped", vault(`"auth": {"method": "jwt", "role": "a", "jwt_file": "b", "wrapped": true}`), "wrapped is for approle only"},
+		{"client key alone", vault(`"client_key_file": "a", "auth": {"method": "token", "token_file": "a"}`), "checking client_cert: no certificate file given"},
+		{"systemd without credential", account(`{"secret": {"source": "systemd"}}`), "write `secret systemd <credential>`"},
+		{"systemd without username", account(`{"secret": {"source": "systemd", "key_credential": "a"}}`), "write `secret systemd <credential>`"},
+		{"systemd in both forms", account(`{"secret": {"source": "systemd", "credential": "a", "key_credential": "b"}}`), "either one credential with both"},
+		{"env without key", account(`{"secret": {"source": "env", "username_variable": "a"}}`), "write `secret env"},
+		{"vault_agent without file", account(`{"secret": {"source": "vault_agent"}}`), "no path: write `secret vault_agent <path>`"},
+		{"token with the options of approle", vault(`"auth": {"method": "token", "token_file": "a", "role_id": "b"}`), "auth: token takes token_file and nothing else"},
 		{"approle with the option of token", vault(`"auth": {"method": "approle", "token_file": "a", "role_id": "b", "secret_id_file": "c"}`), "auth: approle takes"},
 		{"approle without role", vault(`"auth": {"method": "approle", "secret_id_file": "c"}`), "no role ID given"},
 		{"negative refresh", vault(`"refresh": -1, "auth": {"method": "token", "token_file": "a"}`), "negative"},
@@ -438,11 +450,25 @@ func TestVaultKey(t *testing.T) {
 		"auth method":    func(v *VaultSecret) { v.Auth = &VaultAuth{Method: "token", TokenFile: "id"} },
 		"role_id":        func(v *VaultSecret) { v.Auth.RoleID = "other" },
 		"secret_id_file": func(v *VaultSecret) { v.Auth.SecretIDFile = "other" },
-		"path":           func(v *VaultSecret) { v.Path = "secret/other" },
-		"username_field": func(v *VaultSecret) { v.UsernameField = "user" },
-		"key_field":      func(v *VaultSecret) { v.KeyField = "user" },
-		"refresh":        func(v *VaultSecret) { v.Refresh = caddy.Duration(time.Second) },
-		"stale_for":      func(v *VaultSecret) { v.StaleFor = caddy.Duration(time.Hour) },
+		"wrapped":        func(v *VaultSecret) { v.Auth.Wrapped = true },
+		"jwt": func(v *VaultSecret) {
+			v.Auth = &VaultAuth{Method: "jwt", Role: "role", JWTFile: "id"}
+		},
+		"kubernetes": func(v *VaultSecret) {
+			v.Auth = &VaultAuth{Method: "kubernetes", Role: "role", JWTFile: "id"}
+		},
+		"cert": func(v *VaultSecret) {
+			v.Auth = &VaultAuth{Method: "cert", Role: "role", CertFile: "id", KeyFile: "id"}
+		},
+		"auth_mount":      func(v *VaultSecret) { v.AuthMount = "other" },
+		"tls_server_name": func(v *VaultSecret) { v.TLSServerName = "other" },
+		"client_cert":     func(v *VaultSecret) { v.ClientCertFile, v.ClientKeyFile = "a", "b" },
+		"client_key":      func(v *VaultSecret) { v.ClientCertFile, v.ClientKeyFile = "a", "c" },
+		"path":            func(v *VaultSecret) { v.Path = "secret/other" },
+		"username_field":  func(v *VaultSecret) { v.UsernameField = "user" },
+		"key_field":       func(v *VaultSecret) { v.KeyField = "user" },
+		"refresh":         func(v *VaultSecret) { v.Refresh = caddy.Duration(time.Second) },
+		"stale_for":       func(v *VaultSecret) { v.StaleFor = caddy.Duration(time.Hour) },
 	} {
 		check(name, key(change))
 	}
@@ -467,6 +493,27 @@ func TestSecretFileKey(t *testing.T) {
 		if want := "file " + abs; f.Key() != want {
 			t.Errorf("%s: Key() = %q, want %q", path, f.Key(), want)
 		}
+	}
+}
+
+// TestSystemdSecret is about the folder that systemd names.
+func TestSystemdSecret(t *testing.T) {
+	object := &SystemdSecret{Credential: "nowpay.json"}
+	t.Setenv("CREDENTIALS_DIRECTORY", "")
+	if err := object.Provision(caddy.Context{}); err == nil || !strings.Contains(err.Error(), "CREDENTIALS_DIRECTORY is not set") {
+		t.Errorf("outside of a unit: %v", err)
+	}
+	t.Setenv("CREDENTIALS_DIRECTORY", "/run/credentials/caddy.service")
+	pair := &SystemdSecret{UsernameCredential: "nowpay.json", KeyCredential: "key"}
+	seen := map[string]bool{(&FileSecret{path: "/run/credentials/caddy.service/nowpay.json"}).Key(): true}
+	for _, s := range []*SystemdSecret{object, pair} {
+		if err := s.Provision(caddy.Context{}); err != nil {
+			t.Fatal(err)
+		}
+		if seen[s.Key()] || !strings.Contains(s.Key(), `"/run/credentials/caddy.service/nowpay.json"`) {
+			t.Errorf("Key() = %s", s.Key())
+		}
+		seen[s.Key()] = true
 	}
 }
 

@@ -34,7 +34,8 @@ go build -mod=mod -o caddy .
 
 ./caddy version
 ./caddy list-modules >modules
-for name in nowpay nowpay.secrets.file nowpay.secrets.vault nowpay.signers.credentials \
+for name in nowpay nowpay.secrets.file nowpay.secrets.env nowpay.secrets.systemd \
+	nowpay.secrets.vault nowpay.secrets.vault_agent nowpay.secrets.openbao nowpay.signers.credentials \
 	nowpay.journals.sqlite nowpay.journals.postgres http.handlers.nowpay_gateway http.handlers.nowpay_callback \
 	admin.api.nowpay; do
 	grep -qx "$name" modules || {
