@@ -2,8 +2,12 @@
 // the gateway.
 //
 // A [Scheme] is a pure function of the two: no clock, no network, no state. The
-// one scheme here, [Credentials], puts username and key into the body, in front
-// of the merchant's own members, and changes no other byte.
+// documented one, [Credentials], puts username and key into the body, in front
+// of the merchant's own members, and changes no other byte. [JWE] encrypts the body
+// with the key, which then does not travel; it draws random numbers.
+//
+// A [Verifier] is the other way round: it checks the proof that an answer carries, and
+// gives it as it is to be read.
 //
 // # What it defends against
 //
@@ -15,6 +19,10 @@
 //     in its final size and does not grow, so that [Signed.Wipe] leaves no copy
 //     behind. Username and key come from one [secret.Credential] and so are of
 //     one version.
+//   - A private key in PEM is never put into a body.
+//   - An encrypted answer is believed only in the one form and by the algorithms
+//     that are accepted; nothing in it chooses a key, another algorithm or
+//     compression, and a request of ours that comes back is none.
 //   - Errors hold nothing of the credential or the body.
 //   - Of the merchant's headers none leaves: what is sent is [Signed.Header],
 //     [Signed.ContentType] and what the egress sets itself.
