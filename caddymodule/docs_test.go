@@ -60,7 +60,9 @@ func TestCommentsOfCaddyfileExample(t *testing.T) {
 // validate loads a configuration as `caddy validate` does.
 func validate(t *testing.T, caddyfile string) {
 	t.Helper()
-	r := command{args: []string{"validate", "--config", write(t, "Caddyfile", caddyfile)}, env: []string{"VAULT_ROLE_ID=role"}}.run(t)
+	r := command{args: []string{"validate", "--config", write(t, "Caddyfile", caddyfile)}, env: []string{
+		"VAULT_ROLE_ID=role", "CREDENTIALS_DIRECTORY=/run/credentials/caddy.service",
+	}}.run(t)
 	if r.code != 0 {
 		t.Errorf("%s\nfrom\n%s", r.stderr, caddyfile)
 	}

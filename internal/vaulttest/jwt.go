@@ -74,12 +74,19 @@ func (i *Issuer) PublicKey() string {
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 }
 
+// NewIssuer makes an issuer https://ci.example of JWTs for the subject "gateway"
+// and Audience.
+func NewIssuer(tb testing.TB) *Issuer {
+	tb.Helper()
+	return newIssuer(tb, map[string]any{"iss": "https://ci.example", "sub": "gateway", "aud": Audience})
+}
+
 // JWT writes a role of the jwt auth method, mounted with the first one, and
-// returns an issuer whose JWTs it accepts: those for the subject "gateway".
-// Called again at the same mount, the issuer before is accepted no longer.
+// returns an issuer whose JWTs it accepts. Called again at the same mount, the
+// issuer before is accepted no longer.
 func (s *Server) JWT(name string, opts RoleOptions) *Issuer {
 	s.tb.Helper()
-	issuer := newIssuer(s.tb, map[string]any{"iss": "https://ci.example", "sub": "gateway", "aud": Audience})
+	issuer := NewIssuer(s.tb)
 	mount := s.enableAuth("jwt", opts.Mount)
 	s.write(mount+"/config", map[string]any{"jwt_validation_pubkeys": issuer.PublicKey(), "bound_issuer": "https://ci.example"})
 	s.write(mount+"/role/"+name, opts.settings(map[string]any{
