@@ -21,7 +21,7 @@ const (
 	// refreshTime bounds the wait for a credential that is read anew.
 	refreshTime = 3 * time.Second
 	// freshEnough is the age of a credential that need not be read anew.
-	freshEnough = time.Second
+	freshEnough = 100 * time.Millisecond
 )
 
 // prove has the proof checked that an answer carries, where the account asks for
