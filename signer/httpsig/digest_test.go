@@ -115,7 +115,7 @@ func TestSeparatorsInStrings(t *testing.T) {
 		`a=%"b,c;\", `:     true,
 		`a=%"%22,", `:      true,
 		`a="x", a="y", `:   false,
-		`a=%"\", a=%"\", `: false,
+		`a=%"\", a=%"x", `: false,
 		`a="%", a="\"", `:  false,
 		`a;b;c="d;e";b, `:  false,
 		`a=(b;c;c d), `:    false,

@@ -189,3 +189,41 @@ func meaning(name, text string) string {
 	}
 	return text
 }
+
+// Whatever is read as a key is one of its algorithm.
+func FuzzParseKeys(f *testing.F) {
+	for _, name := range []string{"rsa", "rsa-pss", "ecc-p256", "ed25519"} {
+		f.Add(rfcKey(f, "test-key-"+name+".private.pem"))
+		f.Add(rfcKey(f, "test-key-"+name+".public.pem"))
+	}
+	f.Add([]byte(pssOnly))
+	f.Add([]byte(restricted))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		read := 0
+		for _, a := range algorithms {
+			private, err := httpsig.ParsePrivateKey(text, a)
+			if (err == nil) != (private != nil) || private != nil && (private.Algorithm() != a || a == httpsig.HMACSHA256) {
+				t.Fatalf("ParsePrivateKey as %s: %v", a, err)
+			}
+			public, err := httpsig.ParsePublicKey(text, a)
+			if (err == nil) != (public != nil) || public != nil && (public.Algorithm() != a || a == httpsig.HMACSHA256) {
+				t.Fatalf("ParsePublicKey as %s: %v", a, err)
+			}
+			if private != nil {
+				read++
+				if _, err := private.Sign(t.Context(), []byte("base")); err != nil {
+					t.Fatalf("Sign with a key that was read: %v", err)
+				}
+			}
+			if public != nil {
+				read++
+				if err := public.Verify(t.Context(), []byte("base"), make([]byte, 64)); !errors.Is(err, httpsig.ErrWrong) {
+					t.Fatalf("Verify of zeros: %v", err)
+				}
+			}
+		}
+		if read > 1 {
+			t.Fatalf("it is read as %d keys", read)
+		}
+	})
+}

@@ -2,10 +2,12 @@ package httpsig_test
 
 import (
 	"bytes"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -15,6 +17,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/big"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +126,8 @@ func checkPair(t *testing.T, name string, a httpsig.Algorithm, private httpsig.S
 		"nothing":       public.Verify(t.Context(), []byte("base"), nil),
 		"less":          public.Verify(t.Context(), []byte("base"), signature[1:]),
 		"more":          public.Verify(t.Context(), []byte("base"), append([]byte{0}, signature...)),
+		"a zero within": public.Verify(t.Context(), []byte("base"), slices.Insert(bytes.Clone(signature), len(signature)/2, 0)),
+		"a zero more":   public.Verify(t.Context(), []byte("base"), append(bytes.Clone(signature), 0)),
 		"zeros":         public.Verify(t.Context(), []byte("base"), make([]byte, len(signature))),
 	} {
 		if !errors.Is(err, httpsig.ErrWrong) {
@@ -202,13 +207,33 @@ func TestParseKeysRefused(t *testing.T) {
 
 func checkRefused(t *testing.T, name, text string, algorithm, key bool, err error) {
 	t.Helper()
-	if err == nil || key || errors.Is(err, httpsig.ErrAlgorithm) != algorithm {
+	if err == nil || key || errors.Is(err, httpsig.ErrAlgorithm) != algorithm ||
+		name == "encrypted" && !strings.Contains(err.Error(), "passphrase") {
 		t.Errorf("%s: key %t, %v", name, key, err)
 		return
 	}
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); len(line) > 16 && !strings.HasPrefix(line, "-----") && strings.Contains(err.Error(), line[:16]) {
 			t.Errorf("%s: %v quotes the key", name, err)
+		}
+	}
+}
+
+// RFC 9421 section 3.3.1 wants a salt of 64 bytes.
+func TestSaltLength(t *testing.T) {
+	key := newRSA(t, 2048)
+	public, err := httpsig.ParsePublicKey([]byte(spki(key.Public())), httpsig.RSAPSSSHA512)
+	if err != nil {
+		t.Fatal(err)
+	}
+	digest := sha512.Sum512([]byte("base"))
+	for length, want := range map[int]error{64: nil, 63: httpsig.ErrWrong, 32: httpsig.ErrWrong, 190: httpsig.ErrWrong} {
+		signature, err := rsa.SignPSS(rand.Reader, key, crypto.SHA512, digest[:], &rsa.PSSOptions{SaltLength: length})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := public.Verify(t.Context(), []byte("base"), signature); !errors.Is(err, want) || (err == nil) != (want == nil) {
+			t.Errorf("Verify with %d bytes of salt: %v", length, err)
 		}
 	}
 }

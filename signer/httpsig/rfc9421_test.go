@@ -160,6 +160,7 @@ func readMessage(t testing.TB, text string) (*httpsig.Message, []byte) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		defer r.Body.Close()
 		return &httpsig.Message{Status: r.StatusCode, Header: r.Header}, mustReadAll(t, r.Body)
 	}
 	r, err := http.ReadRequest(in)

@@ -3,6 +3,8 @@ package httpsig_test
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +36,7 @@ func TestSignParams(t *testing.T) {
 		},
 		{"none", httpsig.Params{Label: "s", Components: components(t, "@path")}, `s=("@path")`},
 		{"expires at once", httpsig.Params{Label: "s", Components: components(t, "@path"), Created: created, Expires: created}, `s=("@path");created=1618884473;expires=1618884473`},
+		{"much covered", httpsig.Params{Label: "s", Components: many(32)}, "s=(" + strings.Trim(fmt.Sprint(many(32)), "[]") + ")"},
 		{"the epoch", httpsig.Params{Label: "s", Components: components(t, "@path"), Created: time.Unix(0, 0)}, `s=("@path");created=0`},
 
 		{"no label", httpsig.Params{Components: components(t, "@path")}, ""},
@@ -55,7 +58,11 @@ func TestSignParams(t *testing.T) {
 		{"a key ID of other letters", httpsig.Params{Label: "s", Components: components(t, "@path"), KeyID: "ä"}, ""},
 		{"a long tag", httpsig.Params{Label: "s", Components: components(t, "@path"), Tag: strings.Repeat("x", 513)}, ""},
 	} {
-		m := request("GET", "https", "a", "/?a", nil)
+		header := http.Header{}
+		for _, covered := range many(33) {
+			header.Set(strings.Trim(covered.String(), `"`), "z")
+		}
+		m := request("GET", "https", "a", "/?a", header)
 		input, signature, err := httpsig.Sign(t.Context(), m, c.p, httpsig.HMAC("key"))
 		if input != c.want || (err == nil) != (c.want != "") || (signature == "") != (c.want == "") {
 			t.Errorf("%s: Sign = %s, %s, %v, want %s", c.name, input, signature, err, c.want)

@@ -170,9 +170,6 @@ func (p *Policy) keys(r *received) ([]VerifyingKey, error) {
 // read finds the signature of a label, or the only one.
 func read(h http.Header, label string) (received, error) {
 	inputs, signatures := h["Signature-Input"], h["Signature"]
-	if len(inputs) == 0 && len(signatures) == 0 {
-		return received{}, ErrMissing
-	}
 	input, err := parseDictionary(inputs)
 	if err != nil {
 		return received{}, fmt.Errorf("%w: Signature-Input: %w", ErrMalformed, err)
