@@ -14,6 +14,8 @@
 //     for each request ID of an account: the database says so, not memory.
 //   - Only a transaction that is unsent, of which no byte has left for certain,
 //     can be begun again.
+//   - Of all who use a nonce before it expires exactly one is told that it is the
+//     first ([Journal.UseNonce]).
 //   - A final state is never overwritten but by an operator with a reason. What
 //     the provider says otherwise is kept beside it.
 //   - Every change is an event. Events are never changed or deleted. Each carries

@@ -27,8 +27,8 @@ type Caller struct {
 	// User is the user id that Caddy's authentication set, "" if none.
 	User string
 
-	// SignatureKey is the key id of the request's signature, which was verified; ""
-	// if it has none.
+	// SignatureKey is the id of the key with which the request is signed, "" if it
+	// is not. The signature was verified, and by that key.
 	SignatureKey string
 
 	// Source is the address of the client, after trusted proxies. IPv4-mapped
@@ -149,8 +149,8 @@ type claim struct {
 	owner *Merchant // nil: unknown
 }
 
-// identify finds the one merchant to whom all known credentials belong; if
-// there is none, the rule says why. Unknown credentials don't count: a
+// identify finds the one merchant to whom all known credentials belong, and who
+// has signed if it must; if there is none, the rule says why. Unknown credentials don't count: a
 // certificate that a mesh adds, or a user of another handler, must not shut
 // out a merchant who has a token.
 func (p *Policy) identify(c Caller) (m *Merchant, rule string) {
@@ -165,15 +165,24 @@ func (p *Policy) identify(c Caller) (m *Merchant, rule string) {
 			return nil, first.String() + ", but " + found.String()
 		}
 	}
-	if first.owner == nil {
+	switch {
+	case first.owner == nil:
 		return nil, unknownRule(claims)
+	case !first.owner.signedBy(c.SignatureKey):
+		return nil, "merchant " + first.owner.Name + ": not signed"
 	}
 	return first.owner, ""
 }
 
+// signedBy reports whether a signature by that key is all that the merchant must
+// show of one.
+func (m *Merchant) signedBy(key string) bool {
+	return len(m.SignatureKeys) == 0 || slices.Contains(m.SignatureKeys, key)
+}
+
 // claims returns what every presented credential says.
 func (p *Policy) claims(c Caller) []claim {
-	claims := make([]claim, 0, 4)
+	claims := make([]claim, 0, 5)
 	if c.Token != "" {
 		found := claim{kind: "token"}
 		if owner := p.tokens.find(c.Token); owner >= 0 {
@@ -192,6 +201,9 @@ func (p *Policy) claims(c Caller) []claim {
 	}
 	if c.User != "" {
 		claims = append(claims, claim{"user", p.users[c.User]})
+	}
+	if c.SignatureKey != "" {
+		claims = append(claims, claim{"signature", p.BySignatureKey(c.SignatureKey)})
 	}
 	return claims
 }

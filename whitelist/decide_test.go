@@ -11,9 +11,9 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
-// twoMerchants: shop by two tokens and a user, kiosk by one token and a
-// certificate.
-func twoMerchants(t testing.TB) *whitelist.Policy {
+// threeMerchants: shop by two tokens and a user, kiosk by one token and a
+// certificate, payroll by two keys, beside which it may present a token or a user.
+func threeMerchants(t testing.TB) *whitelist.Policy {
 	return policy(t,
 		whitelist.Merchant{
 			Name:      "shop",
@@ -31,6 +31,14 @@ func twoMerchants(t testing.TB) *whitelist.Policy {
 			From:         networks(t, "anywhere"),
 			Allow:        patterns(t, "recharge/heavyrefresh"),
 			Deny:         patterns(t, "bank/*"),
+		},
+		whitelist.Merchant{
+			Name:          "payroll",
+			Tokens:        [][32]byte{whitelist.HashToken("payroll-token")},
+			Users:         []string{"payroll-user"},
+			SignatureKeys: []string{"payroll-old", "payroll-new"},
+			From:          networks(t, "10.0.0.0/8"),
+			Allow:         patterns(t, "bank/payout"),
 		})
 }
 
@@ -144,6 +152,77 @@ func TestDecide(t *testing.T) {
 			"", "token of merchant kiosk, but user of merchant shop", whitelist.Unauthenticated,
 		},
 
+		"signed": {
+			whitelist.Caller{SignatureKey: "payroll-new"},
+			"10.1.2.3", "bank/payout", 0,
+			"payroll", "merchant payroll: allow bank/payout", "",
+		},
+		"signed with the older key, with a token and a user": {
+			whitelist.Caller{SignatureKey: "payroll-old", Token: "payroll-token", User: "payroll-user"},
+			"10.1.2.3", "bank/payout", 0,
+			"payroll", "merchant payroll: allow bank/payout", "",
+		},
+		"signed, beside credentials of nobody": {
+			whitelist.Caller{SignatureKey: "payroll-new", Token: "x", Certificate: stranger, CertificateVerified: true, User: "y"},
+			"10.1.2.3", "bank/payout", 0,
+			"payroll", "merchant payroll: allow bank/payout", "",
+		},
+		"signed by a key of nobody, of who need not sign": {
+			whitelist.Caller{SignatureKey: "stranger", Token: "shop-new"},
+			"10.1.2.3", "bank/payout", 0,
+			"shop", "merchant shop: allow bank/*", "",
+		},
+		"not signed": {
+			whitelist.Caller{Token: "payroll-token"},
+			"10.1.2.3", "bank/payout", 0,
+			"", "merchant payroll: not signed", whitelist.Unauthenticated,
+		},
+		"not signed, with all else": {
+			whitelist.Caller{Token: "payroll-token", User: "payroll-user"},
+			"10.1.2.3", "", 0,
+			"", "merchant payroll: not signed", whitelist.Unauthenticated,
+		},
+		"not signed from a wrong source learns nothing of it": {
+			whitelist.Caller{User: "payroll-user"},
+			"192.0.2.1", "bank/register", 0,
+			"", "merchant payroll: not signed", whitelist.Unauthenticated,
+		},
+		"signed by a key of nobody": {
+			whitelist.Caller{SignatureKey: "Payroll-new", Token: "payroll-token"},
+			"10.1.2.3", "bank/payout", 0,
+			"", "merchant payroll: not signed", whitelist.Unauthenticated,
+		},
+		"signed by a key of nobody, and nothing else": {
+			whitelist.Caller{SignatureKey: "payroll"},
+			"10.1.2.3", "bank/payout", 0,
+			"", "no merchant has this signature", whitelist.Unauthenticated,
+		},
+		"signed by another than whose token it is": {
+			whitelist.Caller{SignatureKey: "payroll-new", Token: "shop-new"},
+			"10.1.2.3", "bank/payout", 0,
+			"", "token of merchant shop, but signature of merchant payroll", whitelist.Unauthenticated,
+		},
+		"signed by another than whose certificate it is": {
+			whitelist.Caller{SignatureKey: "payroll-new", Token: "payroll-token", Certificate: kiosk, CertificateVerified: true},
+			"10.1.2.3", "bank/payout", 0,
+			"", "token of merchant payroll, but certificate of merchant kiosk", whitelist.Unauthenticated,
+		},
+		"a token in place of the key": {
+			whitelist.Caller{SignatureKey: "payroll-token"},
+			"10.1.2.3", "bank/payout", 0,
+			"", "no merchant has this signature", whitelist.Unauthenticated,
+		},
+		"a key in place of the token": {
+			whitelist.Caller{Token: "payroll-new", User: "payroll-new"},
+			"10.1.2.3", "bank/payout", 0,
+			"", "no merchant has this token or this user", whitelist.Unauthenticated,
+		},
+		"signed from a wrong source": {
+			whitelist.Caller{SignatureKey: "payroll-new"},
+			"192.0.2.1", "bank/payout", 0,
+			"payroll", "merchant payroll: not in from", whitelist.SourceNotAllowed,
+		},
+
 		"wrong source": {
 			whitelist.Caller{Token: "shop-new"},
 			"10.2.0.1", "bank/payout", 1,
@@ -200,7 +279,7 @@ func TestDecide(t *testing.T) {
 			"kiosk", "merchant kiosk: negative amount", whitelist.AmountNotAllowed,
 		},
 	}
-	p := twoMerchants(t)
+	p := threeMerchants(t)
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
 			test.caller.Source = netip.MustParseAddr(test.source)
@@ -223,7 +302,7 @@ func hashBytes(token string) []byte {
 }
 
 func TestDecideWithoutSource(t *testing.T) {
-	p := twoMerchants(t)
+	p := threeMerchants(t)
 	a := whitelist.Args{Operation: "bank/payout"}
 	a.Token = "kiosk-token" // of a merchant who may come from anywhere
 	d, err := p.Decide(a)
@@ -235,7 +314,7 @@ func TestDecideWithoutSource(t *testing.T) {
 // A policy of nobody, and no policy at all, refuse.
 func TestDecideEmptyPolicy(t *testing.T) {
 	a := whitelist.Args{Operation: "bank/payout"}
-	a.Token, a.User, a.Source = "token", "user", netip.MustParseAddr("10.1.2.3")
+	a.Token, a.User, a.SignatureKey, a.Source = "token", "user", "key", netip.MustParseAddr("10.1.2.3")
 	a.Certificate, a.CertificateVerified = certificate(t, names{dns: []string{"shop.internal"}}), true
 	for _, p := range []*whitelist.Policy{policy(t), {}} {
 		if d := decide(t, p, a); d.Allowed || d.Reason != whitelist.Unauthenticated {

@@ -24,6 +24,8 @@
 //   - Names in a certificate count only if its chain was verified; the common
 //     name never counts. A fingerprint needs no chain: the TLS handshake has
 //     proven the private key.
+//   - A stolen token is worth nothing for a merchant who signs: without a verified
+//     signature by one of its keys nothing else identifies it.
 //   - Credentials of two merchants in one request are nobody's.
 //   - IPv4 addresses in IPv6 clothing and IPv6 zones are undressed before any
 //     comparison, in rules as well as in callers.

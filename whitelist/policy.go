@@ -36,6 +36,13 @@ type Merchant struct {
 	// Users are user ids as Caddy's authentication sets them, exact.
 	Users []string
 
+	// SignatureKeys are the ids of the keys that the merchant signs its requests
+	// with, several while rotating: 1 to 128 printable ASCII characters without
+	// spaces. If there are any, each request must be signed by one of them, whatever
+	// else it presents; other credentials are then not needed, but must not be
+	// another merchant's.
+	SignatureKeys []string
+
 	// From are the networks that the merchant may call from. The prefixes
 	// 0.0.0.0/0 and ::/0 stand for `anywhere`. See [ParseNetworks].
 	From []netip.Prefix
@@ -76,6 +83,7 @@ type Policy struct {
 	tokens       tokenTable
 	certificates map[certificateName]*Merchant
 	users        map[string]*Merchant
+	signatures   map[string]*Merchant
 }
 
 // NewPolicy checks the merchants and makes a policy of copies of them. Its
@@ -85,6 +93,7 @@ func NewPolicy(merchants []Merchant) (*Policy, error) {
 	p := &Policy{
 		certificates: make(map[certificateName]*Merchant),
 		users:        make(map[string]*Merchant),
+		signatures:   make(map[string]*Merchant),
 	}
 	for i := range merchants {
 		m := merchants[i].clone()
@@ -102,6 +111,13 @@ func NewPolicy(merchants []Merchant) (*Policy, error) {
 // belong to the policy and must not be modified.
 func (p *Policy) Merchants() []*Merchant {
 	return slices.Clone(p.merchants)
+}
+
+// BySignatureKey returns the merchant who signs with the key of that id, nil if
+// there is none. It belongs to the policy and must not be modified. That a request
+// names a key identifies nobody: its signature must be verified.
+func (p *Policy) BySignatureKey(id string) *Merchant {
+	return p.signatures[id]
 }
 
 // LimitsAmount reports whether the merchant may spend only so much, so that it
@@ -125,6 +141,7 @@ func (m *Merchant) clone() *Merchant {
 	c.Tokens = slices.Clone(m.Tokens)
 	c.Certificates = slices.Clone(m.Certificates)
 	c.Users = slices.Clone(m.Users)
+	c.SignatureKeys = slices.Clone(m.SignatureKeys)
 	c.Allow = slices.Clone(m.Allow)
 	c.Deny = slices.Clone(m.Deny)
 	c.From = slices.Clone(m.From)
@@ -140,8 +157,8 @@ func (m *Merchant) validate() error {
 		return err
 	}
 	switch {
-	case len(m.Tokens)+len(m.Certificates)+len(m.Users) == 0:
-		return fmt.Errorf("merchant %q cannot be identified: give it a `token`, a `client_cert` or a `user`", m.Name)
+	case len(m.Tokens)+len(m.Certificates)+len(m.Users)+len(m.SignatureKeys) == 0:
+		return fmt.Errorf("merchant %q cannot be identified: give it a `token`, a `client_cert`, a `user` or a `signature`", m.Name)
 	case len(m.From) == 0:
 		return fmt.Errorf("merchant %q has no `from`: list its addresses, or write `from anywhere`", m.Name)
 	case !allValid(m.From):
@@ -172,6 +189,13 @@ func isPrefix(s string) bool {
 		return (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
 	}
 	return len(s) <= maxPrefix && !strings.ContainsFunc(s, other)
+}
+
+const maxKeyID = 128
+
+func isKeyID(s string) bool {
+	unfit := func(r rune) bool { return r <= ' ' || r >= 0x7f }
+	return s != "" && len(s) <= maxKeyID && !strings.ContainsFunc(s, unfit)
 }
 
 func checkName(name string) error {
@@ -228,6 +252,19 @@ func (p *Policy) add(m *Merchant) error {
 			return errTaken(m, other, fmt.Sprintf("user %q", id))
 		}
 		p.users[id] = m
+	}
+	return p.addSignatureKeys(m)
+}
+
+func (p *Policy) addSignatureKeys(m *Merchant) error {
+	for _, id := range m.SignatureKeys {
+		if !isKeyID(id) {
+			return fmt.Errorf("merchant %q has the `signature` key id %q: write 1 to %d printable ASCII characters without spaces", m.Name, id, maxKeyID)
+		}
+		if other, taken := p.signatures[id]; taken {
+			return errTaken(m, other, fmt.Sprintf("signature key %q", id))
+		}
+		p.signatures[id] = m
 	}
 	return nil
 }

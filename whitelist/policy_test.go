@@ -81,7 +81,7 @@ func TestNewPolicyErrors(t *testing.T) {
 		},
 		"no identity": {
 			one(func(m *whitelist.Merchant) { m.Tokens = nil }),
-			[]string{`merchant "shop"`, "`token`, a `client_cert` or a `user`"},
+			[]string{`merchant "shop"`, "`token`, a `client_cert`, a `user` or a `signature`"},
 		},
 		"no from": {
 			one(func(m *whitelist.Merchant) { m.From = nil }),
@@ -183,6 +183,26 @@ func TestNewPolicyErrors(t *testing.T) {
 			},
 			[]string{`merchant "kiosk"`, `user "u1" belongs to merchant "shop"`},
 		},
+		"signature key twice": {
+			one(func(m *whitelist.Merchant) { m.SignatureKeys = []string{"k1", "k2", "k1"} }),
+			[]string{`merchant "shop"`, `signature key "k1" is listed twice`},
+		},
+		"signature key of another": {
+			[]whitelist.Merchant{
+				shop(t, func(m *whitelist.Merchant) { m.SignatureKeys = []string{"k1"} }),
+				kiosk(func(m *whitelist.Merchant) { m.SignatureKeys = []string{"k2", "k1"} }),
+			},
+			[]string{`merchant "kiosk"`, `signature key "k1" belongs to merchant "shop"`},
+		},
+	}
+	for _, id := range []string{"", " ", "key 1", "key\n", "key\x7f", "schl\u00fcssel", "\xff", strings.Repeat("k", 129)} {
+		tests["signature key "+id] = struct {
+			merchants []whitelist.Merchant
+			want      []string
+		}{
+			one(func(m *whitelist.Merchant) { m.SignatureKeys = []string{"good", id} }),
+			[]string{`merchant "shop"`, "write 1 to 128 printable ASCII characters without spaces"},
+		}
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -196,6 +216,28 @@ func TestNewPolicyErrors(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A key id alone identifies a merchant, in each form that one may have; others are
+// nobody's.
+func TestBySignatureKey(t *testing.T) {
+	ids := []string{"k", "K", "shop/2026-11#1", "!", "~", `"\`, strings.Repeat("k", 128)}
+	p := policy(t, shop(t, func(m *whitelist.Merchant) { m.Tokens, m.SignatureKeys = nil, ids }), shop(t, func(m *whitelist.Merchant) {
+		m.Name, m.Tokens = "kiosk", [][32]byte{whitelist.HashToken("kiosk-token")}
+	}))
+	for _, id := range ids {
+		if m := p.BySignatureKey(id); m != p.Merchants()[0] {
+			t.Errorf("BySignatureKey(%q) = %v, want shop", id, m)
+		}
+	}
+	for _, id := range []string{"", "k ", "kk", "shop", "kiosk-token"} {
+		if m := p.BySignatureKey(id); m != nil {
+			t.Errorf("BySignatureKey(%q) = %q, want nobody", id, m.Name)
+		}
+	}
+	if m := new(whitelist.Policy).BySignatureKey("k"); m != nil {
+		t.Errorf("the zero policy knows %q", m.Name)
 	}
 }
 
@@ -326,7 +368,7 @@ func TestMayUse(t *testing.T) {
 // A policy does not change with what it was made of.
 func TestPolicyIsACopy(t *testing.T) {
 	full := func(m *whitelist.Merchant) {
-		m.Certificates, m.Users = []string{"shop.internal"}, []string{"u"}
+		m.Certificates, m.Users, m.SignatureKeys = []string{"shop.internal"}, []string{"u"}, []string{"k"}
 		m.Deny, m.MaxAmount = patterns(t, "bank/register"), 100
 		m.DailyAmount, m.Rate, m.RequestIDPrefix = 500, whitelist.Rate{Requests: 100, Per: time.Minute, Burst: 20}, "shop"
 	}
@@ -338,10 +380,10 @@ func TestPolicyIsACopy(t *testing.T) {
 	merchants[0].From[0] = netip.MustParsePrefix("192.0.2.0/24")
 	merchants[0].Allow[0] = pattern(t, "common/balance")
 	merchants[0].Deny[0] = pattern(t, "bank/payout")
-	merchants[0].Certificates[0], merchants[0].Users[0] = "changed", "changed"
+	merchants[0].Certificates[0], merchants[0].Users[0], merchants[0].SignatureKeys[0] = "changed", "changed", "changed"
 
 	a := whitelist.Args{Operation: "bank/payout", Amount: 100}
-	a.Token, a.Source = "shop-token", netip.MustParseAddr("10.1.2.3")
+	a.Token, a.SignatureKey, a.Source = "shop-token", "k", netip.MustParseAddr("10.1.2.3")
 	if d := decide(t, p, a); !d.Allowed || d.Merchant.Name != "shop" {
 		t.Errorf("Decide = %+v, want it allowed to shop", d)
 	}

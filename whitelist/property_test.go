@@ -18,6 +18,7 @@ type rules struct {
 	name        string
 	tokens      []string
 	users       []string
+	signs       []string
 	from        []string
 	allow, deny []string
 	max         int
@@ -25,19 +26,20 @@ type rules struct {
 
 // question is a call in plain words.
 type question struct {
-	token, user, source, operation string
-	amount                         int
+	token, user, signature, source, operation string
+	amount                                    int
 }
 
 // world is small, so that rules and questions often meet.
 type world struct {
-	tokens, users, networks, sources, patterns, operations []string
+	tokens, users, keys, networks, sources, patterns, operations []string
 }
 
 func smallWorld() world {
 	return world{
 		tokens:     []string{"t0", "t1", "t2", "t3", "t4", "t5"},
 		users:      []string{"u0", "u1", "u2"},
+		keys:       []string{"k0", "k1", "k2"},
 		networks:   []string{"10.0.0.0/8", "10.1.0.0/16", "192.0.2.7", "2001:db8::/32", "anywhere"},
 		sources:    []string{"10.0.0.1", "10.1.0.1", "::ffff:10.1.0.1", "192.0.2.7", "198.51.100.1", "2001:db8::1", "fe80::1%eth0"},
 		patterns:   []string{"bank/*", "bank/payout", "bank/register", "common/*", "common/balance"},
@@ -59,8 +61,9 @@ func genRules(t *rapid.T) []rules {
 			deny:  some("deny", w.patterns, 0),
 			max:   rapid.SampledFrom([]int{0, 100}).Draw(t, "max"),
 		}
-		m.tokens = slices.Clone(w.tokens[:rapid.IntRange(1-len(m.users), 2).Draw(t, "tokens")])
-		w.tokens, w.users = w.tokens[len(m.tokens):], w.users[len(m.users):]
+		m.signs = slices.Clone(w.keys[:rapid.IntRange(0, 1).Draw(t, "keys")])
+		m.tokens = slices.Clone(w.tokens[:rapid.IntRange(max(0, 1-len(m.users)-len(m.signs)), 2).Draw(t, "tokens")])
+		w.tokens, w.users, w.keys = w.tokens[len(m.tokens):], w.users[len(m.users):], w.keys[len(m.signs):]
 		if m.from = some("from", w.networks, 1); slices.Contains(m.from, "anywhere") {
 			m.from = []string{"anywhere"}
 		}
@@ -74,13 +77,26 @@ func questions(yield func(question) bool) {
 	w := smallWorld()
 	for _, token := range append(w.tokens, "") {
 		for _, user := range append(w.users, "") {
-			for _, source := range w.sources {
-				for _, operation := range append(w.operations, "") {
-					for _, amount := range []int{0, 100, 101} {
-						if !yield(question{token, user, source, operation, amount}) {
-							return
-						}
+			for _, signature := range append(w.keys, "") {
+				for q := range calls {
+					q.token, q.user, q.signature = token, user, signature
+					if !yield(q) {
+						return
 					}
+				}
+			}
+		}
+	}
+}
+
+// calls yields every question without credentials.
+func calls(yield func(question) bool) {
+	w := smallWorld()
+	for _, source := range w.sources {
+		for _, operation := range append(w.operations, "") {
+			for _, amount := range []int{0, 100, 101} {
+				if !yield(question{source: source, operation: operation, amount: amount}) {
+					return
 				}
 			}
 		}
@@ -94,7 +110,7 @@ func policyOf(t *rapid.T, list []rules) *whitelist.Policy {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m := whitelist.Merchant{Name: r.name, Users: r.users, From: from, MaxAmount: nowpay.Paise(r.max)}
+		m := whitelist.Merchant{Name: r.name, Users: r.users, SignatureKeys: r.signs, From: from, MaxAmount: nowpay.Paise(r.max)}
 		for _, token := range r.tokens {
 			m.Tokens = append(m.Tokens, whitelist.HashToken(token))
 		}
@@ -122,7 +138,7 @@ func patternsOf(t *rapid.T, list []string) []whitelist.Pattern {
 
 func ask(t *rapid.T, p *whitelist.Policy, q question) whitelist.Decision {
 	a := whitelist.Args{Operation: q.operation, Amount: nowpay.Paise(q.amount)}
-	a.Token, a.User, a.Source = q.token, q.user, netip.MustParseAddr(q.source)
+	a.Token, a.User, a.SignatureKey, a.Source = q.token, q.user, q.signature, netip.MustParseAddr(q.source)
 	d, err := p.Decide(a)
 	if err != nil {
 		t.Fatal(err)
@@ -134,7 +150,7 @@ func ask(t *rapid.T, p *whitelist.Policy, q question) whitelist.Decision {
 func model(list []rules, q question) (merchant string, reason whitelist.Reason) {
 	var owners []rules
 	for _, m := range list {
-		if slices.Contains(m.tokens, q.token) || slices.Contains(m.users, q.user) {
+		if slices.Contains(m.tokens, q.token) || slices.Contains(m.users, q.user) || slices.Contains(m.signs, q.signature) {
 			owners = append(owners, m)
 		}
 	}
@@ -142,6 +158,9 @@ func model(list []rules, q question) (merchant string, reason whitelist.Reason) 
 		return "", whitelist.Unauthenticated
 	}
 	m := owners[0]
+	if len(m.signs) > 0 && !slices.Contains(m.signs, q.signature) {
+		return "", whitelist.Unauthenticated
+	}
 	switch {
 	case !modelFrom(m.from, q.source):
 		return m.name, whitelist.SourceNotAllowed

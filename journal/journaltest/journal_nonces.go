@@ -45,9 +45,17 @@ func (g *gateway) replay(t tb, n journal.Nonce) {
 func testNonce(t *testing.T, w *world) {
 	gateways := w.two(t)
 	all := []journal.Nonce{
-		{Scope: "shop", Value: "1"}, {Scope: "shop1", Value: ""}, {Scope: "", Value: "shop1"}, {Scope: "sho", Value: "p1"},
-		{Scope: "shop", Value: "\x00"}, {Scope: "shop\x00", Value: ""}, {Scope: "shop", Value: "\xff"}, {Scope: "shop", Value: "\ufffd"},
-		{Scope: "kiosk", Value: "1"}, {Scope: "4 shop", Value: "1"}, {Scope: "shop", Value: string(bytes.Repeat([]byte{'n'}, 1<<16))},
+		{Scope: "shop", Value: "1"},
+		{Scope: "shop1", Value: ""},
+		{Scope: "", Value: "shop1"},
+		{Scope: "sho", Value: "p1"},
+		{Scope: "shop", Value: "\x00"},
+		{Scope: "shop\x00", Value: ""},
+		{Scope: "shop", Value: "\xff"},
+		{Scope: "shop", Value: "\ufffd"},
+		{Scope: "kiosk", Value: "1"},
+		{Scope: "4 shop", Value: "1"},
+		{Scope: "shop", Value: string(bytes.Repeat([]byte{'n'}, 1<<16))},
 	}
 	for i, n := range all {
 		n.Expires = w.now().Add(nonceLife)

@@ -23,6 +23,7 @@
 //
 //   - unnest of several arrays, also WITH ORDINALITY: both
 //   - INSERT … ON CONFLICT (columns) DO NOTHING RETURNING: both
+//   - INSERT … ON CONFLICT (columns) DO UPDATE SET … WHERE … RETURNING: both
 //   - FOR UPDATE OF, FOR UPDATE SKIP LOCKED: both; in CockroachDB since 22.2
 //   - partial indexes: both
 //   - WITH x AS (UPDATE … RETURNING) SELECT: both
