@@ -139,6 +139,7 @@ func TestRefreshDoesNotWait(t *testing.T) {
 	mustHold(t, s, 1, 1)
 	waiting := make(chan error)
 	go func() { waiting <- s.Refresh(context.WithoutCancel(ctx)) }()
+	eventually(t, "somebody to wait", s.Asked)
 	s.Close()
 	if err := <-waiting; err == nil {
 		t.Error("Refresh() of a source that was closed meanwhile succeeds")
