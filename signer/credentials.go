@@ -28,9 +28,9 @@ func (Credentials) Sign(_ context.Context, r Request, c *secret.Credential) (Sig
 	case len(username.Value) == 0 || len(key.Value) == 0:
 		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, secret.ErrUnavailable)
 	}
-	return Signed{
-		URL:         r.URL,
-		ContentType: r.Operation.Encoding.MediaType(),
-		Body:        r.Body.Splice(nil, username, key), // grows once, to its final size
-	}, nil
+	signed := Signed{URL: r.URL, ContentType: r.Operation.Encoding.MediaType()}
+	secret.Do(func() {
+		signed.Body = r.Body.Splice(nil, username, key) // grows once, to its final size
+	})
+	return signed, nil
 }

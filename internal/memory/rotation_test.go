@@ -193,7 +193,13 @@ func rotated(t *testing.T, secret string, put func(key string)) {
 			if collecting {
 				w.tell("collect")
 			}
+			theirs := newKey()
+			w.pay(stripToken, fmt.Sprintf(`"username":"2000","key":%q,`, theirs))
+			if collecting {
+				w.tell("collect")
+			}
 			dump := w.heap(w.folder)
+			t.Logf("merchants' key: %q", find(dump, theirs))
 			if find(dump, newer) == nil {
 				t.Error("the new key is not in the dump")
 			}
