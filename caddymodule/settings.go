@@ -231,6 +231,7 @@ func (m *Merchant) settings(catalogue *nowpay.Catalogue) (whitelist.Merchant, er
 		Tokens:           parseEach(r, "token", m.Tokens, whitelist.ParseTokenHash),
 		Certificates:     r.texts("client_cert", m.ClientCerts),
 		Users:            r.texts("user", m.Users),
+		SignatureKeys:    m.signatureKeys(r),
 		From:             networks(r, "from", m.From),
 		Allow:            parseEach(r, "allow", m.Allow, pattern),
 		Deny:             parseEach(r, "deny", m.Deny, pattern),

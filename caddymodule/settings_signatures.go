@@ -59,6 +59,16 @@ func (a *App) signatures() (*signer.Requests, []*sharedKeyFile, error) {
 	}, keys.shared, nil
 }
 
+// signatureKeys are the names of the keys with which a merchant signs.
+func (m *Merchant) signatureKeys(r *resolver) (names []string) {
+	for _, key := range m.Signatures {
+		if key != nil {
+			names = append(names, r.text("signature", key.ID))
+		}
+	}
+	return names
+}
+
 func (k *merchantKeys) add(key *SignatureKey) error {
 	if key == nil {
 		key = new(SignatureKey)

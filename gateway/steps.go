@@ -105,9 +105,13 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 		return problem
 	}
 	if x.merchant.StripCredentials {
-		body = body.Without("username", "key")
+		whole := body
+		if body = whole.Without("username", "key"); body != whole {
+			whole.Wipe() // the key in it may be the account's
+		}
 	}
 	if body.Has("username") || body.Has("key") {
+		body.Wipe()
 		return &Problem{Code: CredentialInRequest, Detail: "the gateway adds username and key itself: leave both out, in any letter case"}
 	}
 	if name := steering(x.operation, body); name != "" {
@@ -218,7 +222,7 @@ func checkMediaType(header http.Header, operation *nowpay.Operation) *Problem {
 // readBody reads at most what is allowed, and all of it strictly.
 func (g *Gateway) readBody(x *exchange, r Request) (*nowpay.Body, *Problem) {
 	tooLarge := &Problem{Code: BodyTooLarge, Detail: fmt.Sprintf("a body may have %d bytes", g.MaxBody)}
-	raw, err := io.ReadAll(io.LimitReader(r.Body, int64(g.MaxBody)+1))
+	raw, err := readAll(io.LimitReader(r.Body, int64(g.MaxBody)+1))
 	var limit *http.MaxBytesError
 	switch {
 	case errors.As(err, &limit): // request_body in the Caddyfile
@@ -227,6 +231,7 @@ func (g *Gateway) readBody(x *exchange, r Request) (*nowpay.Body, *Problem) {
 		return nil, &Problem{Code: MalformedBody, Detail: "the body did not arrive whole"}
 	}
 	if problem := x.checkDigest(r.Header, raw); problem != nil {
+		clear(raw)
 		return nil, problem
 	}
 	parse := nowpay.ParseJSON
@@ -234,6 +239,9 @@ func (g *Gateway) readBody(x *exchange, r Request) (*nowpay.Body, *Problem) {
 		parse = nowpay.ParseForm
 	}
 	body, err := parse(raw, nowpay.Limits{Bytes: g.MaxBody})
+	if err != nil {
+		clear(raw)
+	}
 	switch {
 	case errors.Is(err, nowpay.ErrTooLarge):
 		return nil, tooLarge
@@ -241,6 +249,27 @@ func (g *Gateway) readBody(x *exchange, r Request) (*nowpay.Body, *Problem) {
 		return nil, &Problem{Code: MalformedBody, Detail: err.Error()}
 	}
 	return body, nil
+}
+
+// readAll is io.ReadAll that leaves no outgrown copies behind: an app may still
+// send a key.
+func readAll(r io.Reader) ([]byte, error) {
+	b := make([]byte, 0, 1024)
+	for {
+		n, err := r.Read(b[len(b):cap(b)])
+		switch b = b[:len(b)+n]; {
+		case errors.Is(err, io.EOF):
+			return b, nil
+		case err != nil:
+			clear(b)
+			return nil, err //nolint:wrapcheck // as io.ReadAll
+		case len(b) == cap(b):
+			whole := make([]byte, len(b), 2*cap(b))
+			copy(whole, b)
+			clear(b)
+			b = whole
+		}
+	}
 }
 
 // sign takes the credential, once for the whole exchange, and signs. The

@@ -118,6 +118,11 @@ func (b *Body) Encoding() Encoding { return b.encoding }
 // Bytes is the body as it came. It must not be modified.
 func (b *Body) Bytes() []byte { return b.raw }
 
+// Wipe overwrites the body's bytes with zeros, for one that holds a secret. Nobody may use it any more, nor what
+// shares its bytes; what [Body.Without] has made of it does not. Texts of values are strings: they stay until
+// their memory is used again.
+func (b *Body) Wipe() { clear(b.raw) }
+
 // Get finds the member of exactly this name at the top level.
 func (b *Body) Get(name string) (Value, bool) {
 	for i := range b.members {

@@ -105,6 +105,8 @@ func (b *Body) Without(names ...string) *Body {
 		out = append(out, b.raw[m.start:m.end]...)
 		m.start, m.end = start, len(out)
 		m.value.Raw = out[m.end-len(m.value.Raw) : m.end]
+		// Texts may be parts of one of the whole body, and would keep it in memory.
+		m.name, m.value.Text = strings.Clone(m.name), strings.Clone(m.value.Text)
 		kept = append(kept, m)
 	}
 	out = append(out, b.raw[last.end:]...)

@@ -111,6 +111,15 @@ func TestWithout(t *testing.T) {
 	if b.Without() != b || b.Without("x") != b {
 		t.Error("Without nothing to cut is not the body itself")
 	}
+	whole := mustJSON(t, `{"a":"\u0061b","key":"k","c":"d"}`)
+	rest := whole.Without("key")
+	if whole.Wipe(); strings.Trim(string(whole.Bytes()), "\x00") != "" {
+		t.Errorf("Wipe leaves %q", whole.Bytes())
+	}
+	if v, ok := rest.Get("a"); string(rest.Bytes()) != `{"a":"\u0061b","c":"d"}` || v.Text != "ab" || string(v.Raw) != `"\u0061b"` || !ok {
+		t.Errorf("once the whole is wiped, what is left is %q, with a = %+v", rest.Bytes(), v)
+	}
+
 	cut := b.Without("key")
 	if string(b.Bytes()) != `{"a":1,"key":2,"b":[ 3 ]}` || !b.Has("key") {
 		t.Errorf("Without changed the body it was called on: %q", b.Bytes())

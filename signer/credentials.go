@@ -30,11 +30,11 @@ func (Credentials) Sign(_ context.Context, r Request, c *secret.Credential) (Sig
 	case c.IsPEM():
 		return Signed{}, fmt.Errorf("signing %s: %w: it is a private key in PEM, which is never sent", r.Operation.Name, ErrKey)
 	}
-	return Signed{
-		URL:         r.URL,
-		ContentType: r.Operation.Encoding.MediaType(),
-		Body:        r.Body.Splice(nil, username, key), // grows once, to its final size
-	}, nil
+	signed := Signed{URL: r.URL, ContentType: r.Operation.Encoding.MediaType()}
+	secret.Do(func() {
+		signed.Body = r.Body.Splice(nil, username, key) // grows once, to its final size
+	})
+	return signed, nil
 }
 
 // check refuses what no scheme that writes into the body may sign.

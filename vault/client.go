@@ -38,18 +38,20 @@ func newClient(cfg Config) (*api.Client, *guard, error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	dialer := &wipingDialer{dialer: net.Dialer{Timeout: dialTimeout}}
 	transport := &http.Transport{
 		Proxy:           nil,
-		DialContext:     (&net.Dialer{Timeout: dialTimeout}).DialContext,
-		TLSClientConfig: tlsConfig,
+		DialContext:     dialer.dial,
+		DialTLSContext:  dialer.dialTLS,
+		TLSClientConfig: tlsConfig, // for the dialer
 		// A request every half minute needs no kept connections. Without them
-		// none is stale after Vault's restart, none keeps a buffer through which
-		// the key has come, and each has the client certificate of its time.
+		// none is stale after Vault's restart, the buffers through which the key has
+		// come can be overwritten, and each has the client certificate of its time.
 		DisableKeepAlives:      true,
 		DisableCompression:     true,
-		TLSHandshakeTimeout:    dialTimeout,
 		MaxResponseHeaderBytes: maxAnswerHeader,
 	}
+	dialer.config = transport.TLSClientConfig
 	g := &guard{next: transport, index: new(atomic.Pointer[string])}
 	client, err := api.NewClient(&api.Config{
 		Address:    cfg.Address,
@@ -163,7 +165,8 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		end = func() { stop(); cancel() }
 	}
 
-	req = req.Clone(ctx)
+	var conn *wipingConn
+	req = req.Clone(remember(ctx, &conn))
 	if index := g.index.Load(); index != nil {
 		req.Header.Set(api.HeaderIndex, *index)
 	}
@@ -180,22 +183,26 @@ func (g *guard) RoundTrip(req *http.Request) (*http.Response, error) {
 		end()
 		return nil, fmt.Errorf("%w (status %d)", errRedirect, resp.StatusCode)
 	}
-	resp.Body = &guardedBody{ReadCloser: http.MaxBytesReader(nil, resp.Body, maxAnswer), end: end}
+	resp.Body = &guardedBody{ReadCloser: http.MaxBytesReader(nil, resp.Body, maxAnswer), conn: conn, end: end}
 	return resp, nil
 }
 
 // CloseIdleConnections is what http.Client looks for.
 func (g *guard) CloseIdleConnections() { g.next.CloseIdleConnections() }
 
-// guardedBody ends the exchange's context with the body.
+// guardedBody ends the exchange's context with the body, and leaves nothing of it.
 type guardedBody struct {
 	io.ReadCloser
-	end context.CancelFunc
+	conn *wipingConn
+	end  context.CancelFunc
 }
 
 func (b *guardedBody) Close() error {
 	err := b.ReadCloser.Close()
 	b.end()
+	if b.conn != nil {
+		b.conn.wipe()
+	}
 	return err
 }
 

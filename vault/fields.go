@@ -23,7 +23,12 @@ type fields struct {
 // credential takes username and key out of a JSON object, into memory of their
 // own. It makes no other copies; the caller wipes the object. The error wraps
 // errGone and shows no value.
-func (f fields) credential(object []byte, version int64) (*secret.Credential, error) {
+func (f fields) credential(object []byte, version int64) (c *secret.Credential, err error) {
+	secret.Do(func() { c, err = f.parse(object, version) })
+	return c, err
+}
+
+func (f fields) parse(object []byte, version int64) (*secret.Credential, error) {
 	var username, key []byte
 	err := members(object, func(name string, v jsontext.Value) error {
 		var err error

@@ -65,10 +65,11 @@ func find(text []byte, key string) []string {
 }
 
 // heap has the gateway dump its heap, and returns the dump.
-func (p *process) heap(folder string) []byte {
+func (w *world) heap() []byte {
+	p := w.process
 	p.t.Helper()
 	p.tell("dump")
-	file := filepath.Join(folder, "heap")
+	file := filepath.Join(w.folder, "heap")
 	dump, err := os.ReadFile(file)
 	if err != nil || !bytes.HasPrefix(dump, []byte("go1.7 heap dump\n")) {
 		p.t.Fatalf("no heap dump of %d bytes: %v", len(dump), err)
