@@ -298,6 +298,9 @@ func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret
 	signed, err := account.Sign.Sign(ctx, signer.Request{Operation: x.operation, Body: x.body, URL: g.Egress.URL(x.operation.Target())}, credential)
 	if err != nil {
 		x.record.Err = err
+		if errors.Is(err, secret.ErrUnavailable) { // what signs is out of reach
+			return unsent(CredentialUnavailable, "nothing was sent; the same request ID may be sent again")
+		}
 		return unsent(NotSent, "the request could not be signed; nothing was sent")
 	}
 	signing = false
