@@ -211,7 +211,7 @@ func read(h http.Header, label string) (received, error) {
 	return r, nil
 }
 
-var errLabels = fmt.Errorf("%w: Signature-Input and Signature have other labels", ErrMalformed)
+var errLabels = fmt.Errorf("%w: Signature-Input and Signature do not have the same labels", ErrMalformed)
 
 // readSignature wants base64 as it is written, so that one signature has one text.
 func readSignature(m httpsfv.Member, lines []string) ([]byte, error) {
