@@ -73,9 +73,9 @@ var (
 )
 
 // Verify checks the signature of a message by the policy. It does not look at the
-// body: see [CheckDigest]. Its errors wrap one of those above; they quote nothing of
-// the message but names of components and of the labels' parameters. An error of a
-// key that could not find out is wrapped alone.
+// body: see [CheckDigest]. Its errors wrap one of those above, and quote nothing of
+// the message but components. An error of a key that could not find out is wrapped
+// alone.
 //
 // A component that is covered and that the message does not have makes the signature
 // wrong: the error wraps [ErrWrong] and [ErrNoValue]. A signature without the nonce
