@@ -73,9 +73,9 @@ var (
 )
 
 // Verify checks the signature of a message by the policy. It does not look at the
-// body: see [CheckDigest]. Its errors wrap one of those above; they quote nothing of
-// the message but names of components and of the labels' parameters. An error of a
-// key that could not find out is wrapped alone.
+// body: see [CheckDigest]. Its errors wrap one of those above, and quote nothing of
+// the message but components. An error of a key that could not find out is wrapped
+// alone.
 //
 // A component that is covered and that the message does not have makes the signature
 // wrong: the error wraps [ErrWrong] and [ErrNoValue]. A signature without the nonce
@@ -211,7 +211,7 @@ func read(h http.Header, label string) (received, error) {
 	return r, nil
 }
 
-var errLabels = fmt.Errorf("%w: Signature-Input and Signature have other labels", ErrMalformed)
+var errLabels = fmt.Errorf("%w: Signature-Input and Signature do not have the same labels", ErrMalformed)
 
 // readSignature wants base64 as it is written, so that one signature has one text.
 func readSignature(m httpsfv.Member, lines []string) ([]byte, error) {
