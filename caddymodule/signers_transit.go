@@ -59,12 +59,12 @@ func (r *runtime) openTransit(name string, account accountSettings) error {
 		if !ok {
 			continue
 		}
-		source, ok := r.accounts[name].ManagedSource.(*vault.Source)
+		source, ok := r.accounts[name].ManagedSource.(*vaultSource)
 		if !ok {
 			return errTransitSource
 		}
 		if made[config] == nil {
-			transit, err := vault.NewTransit(source, config, metrics.transit(name))
+			transit, err := vault.NewTransit(source.Source, config, metrics.transit(name))
 			if err != nil {
 				return err
 			}
