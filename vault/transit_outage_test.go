@@ -568,7 +568,9 @@ func TestTransitAnswers(t *testing.T) {
 		{"echo", say(good), echo(400), "status 400"},
 		{"echo, denied", say(good), echo(403), "permission denied"},
 		{"echo, key", echo(500), nil, "status 500"},
-		{"redirect", say(good), func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://127.0.0.1:1/", 307) }, "redirect"},
+		{"redirect", say(good), func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://127.0.0.1:1/", http.StatusTemporaryRedirect)
+		}, "redirect"},
 		{"somebody's page", say(good), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502); fmt.Fprint(w, "<html>") }, "status 502"},
 		{"no content", say(good), func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(204) }, "status 204"},
 		{"no JSON", say(good), say("<html>"), "not of Vault's form"},

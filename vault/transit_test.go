@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -386,5 +387,56 @@ func TestKeyless(t *testing.T) {
 	cfg.KeyField = "key"
 	if _, err := vault.New(cfg, vault.Options{}); err == nil || !strings.Contains(err.Error(), "there is to be no key") {
 		t.Errorf("New(): %v", err)
+	}
+}
+
+// TestDocumentedPolicy: the policy in the documentation is enough, and no line of it
+// is too much.
+func TestDocumentedPolicy(t *testing.T) {
+	t.Parallel()
+	page, err := os.ReadFile("../docs/transit.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```hcl\n")
+	policy, _, ok := strings.Cut(rest, "```")
+	if !ok {
+		t.Fatal("docs/transit.md has no policy")
+	}
+	server := vaulttest.Start(t)
+	server.EnableKV2("secret")
+	server.PutKV2("secret", "nowpay", map[string]any{"username": "1001"})
+	server.EnableTransit("transit")
+	cfg := keyless(t, server)
+	cfg.Path = "secret/nowpay"
+	lines := slices.Collect(strings.Lines(policy))
+	for _, a := range algorithms[:2] {
+		server.Policy("nowpay", policy)
+		server.TransitKey("transit", "nowpay", a.keyType)
+		source, _ := startSource(t, cfg, vault.Options{})
+		uses := func() error {
+			transit := newTransit(t, source, vault.TransitConfig{Key: "nowpay", Algorithm: a.name}, vault.TransitOptions{})
+			defer transit.Close()
+			signature, err := transit.Sign(t.Context(), []byte("base"))
+			if err != nil {
+				return err
+			}
+			_, err = transit.Verify(t.Context(), []byte("base"), signature)
+			return err
+		}
+		if err := uses(); err != nil {
+			t.Errorf("%s: with the documented policy: %v", a.name, err)
+		}
+		for i, line := range lines[1:] {
+			server.Policy("nowpay", strings.Join(slices.Delete(slices.Clone(lines), i+1, i+2), ""))
+			needed := strings.Contains(line, a.name) || !strings.Contains(line, "-sha")
+			if err := uses(); (err != nil) != needed {
+				t.Errorf("%s: without %s: %v", a.name, line, err)
+			}
+		}
+		server.Write("transit/keys/nowpay/config", map[string]any{"deletion_allowed": true})
+		if _, err := server.Client().Logical().Delete("transit/keys/nowpay"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
