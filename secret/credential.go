@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -120,25 +121,21 @@ func (c *Credential) Once(make func(key []byte) (any, error)) (any, error) {
 	return c.made.value, c.made.err
 }
 
-// acquire adds a reference, unless the last one has been released: then the
-// credential is wiped, or about to be, and stays so.
-func (c *Credential) acquire() bool {
-	for refs := c.refs.Load(); refs > 0; refs = c.refs.Load() {
-		if c.refs.CompareAndSwap(refs, refs+1) {
-			return true
-		}
-	}
-	return false
-}
+// gone is about the number of references of a credential that was wiped: so far
+// below zero that nobody who comes too late gets it above.
+const gone = math.MinInt64 / 2
+
+// acquire adds a reference, unless the credential was wiped after the last one.
+func (c *Credential) acquire() bool { return c.refs.Add(1) > 0 }
 
 // Release ends the use of the credential. It panics if there is nothing left
 // to release: another exchange could be sending zeros by then.
 func (c *Credential) Release() {
 	switch refs := c.refs.Add(-1); {
-	case refs == 0:
-		c.wipe()
 	case refs < 0:
 		panic("secret: credential released more often than acquired")
+	case refs == 0 && c.refs.CompareAndSwap(0, gone): // else somebody was quicker to acquire it
+		c.wipe()
 	}
 }
 
