@@ -11,6 +11,9 @@
 // an exchange has both from one version. A replaced credential is overwritten
 // in memory with its last release.
 //
+// [Do] is for code that works with the bytes: it erases what that leaves behind, in
+// a build that can.
+//
 // What the package cannot do: copies that others made of the bytes (a request
 // body, the buffers of TLS and HTTP) are theirs to overwrite, and the kernel
 // may have swapped memory out.
