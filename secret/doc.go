@@ -12,6 +12,9 @@
 // in memory with its last release, or, where [Store.Keep] says so, is known for a
 // while longer: answers and callbacks that were signed with it are under way.
 //
+// [Do] is for code that works with the bytes: it erases what that leaves behind, in
+// a build that can.
+//
 // What the package cannot do: copies that others made of the bytes (a request
 // body, the buffers of TLS and HTTP) are theirs to overwrite, and the kernel
 // may have swapped memory out.
