@@ -81,7 +81,7 @@ func (a *wrappedAppRoleAuth) login(ctx context.Context, d door) (*api.Secret, er
 	login, err := a.loginWith(ctx, d, secretID)
 	switch {
 	case err == nil:
-		return login, nil // the doubt is told by the next look
+		return login, nil // the doubt is told by the look after it
 	case doubt != nil:
 		return nil, fmt.Errorf("with the secret ID unwrapped before: %w; and %w", err, doubt)
 	}

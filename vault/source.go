@@ -182,26 +182,28 @@ func (s *Source) pause() time.Duration {
 func (s *Source) refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, fetchTimeout)
 	defer cancel()
-	doubt := s.look(ctx)
 	c, err := s.fetch(ctx)
 	s.fetched = s.now()
+	var doubt error
 	if err != nil {
 		s.failures++
 	} else {
 		s.failures = 0
+		doubt = s.look(ctx)
 	}
 	s.settle(c, err)
-	if err == nil && doubt != nil {
+	if doubt != nil {
 		s.store.Fail(doubt) // the credential is good, but the next login may not be
 	}
 	return err
 }
 
 // look has a login method that must look at its file between logins do so. What
-// it finds there is used at once: the old secret ID may end with the new one.
+// it finds there is used from the next fetch on: the old secret ID may end with
+// the new one.
 func (s *Source) look(ctx context.Context) error {
 	method, ok := s.cfg.Auth.(looker)
-	if !ok || s.session == nil { // a login looks by itself
+	if !ok {
 		return nil
 	}
 	renewed, err := method.look(ctx, s.door())

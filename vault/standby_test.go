@@ -69,7 +69,7 @@ func (s *standby) knows(r *http.Request) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if strings.HasSuffix(r.URL.Path, "/login") { // goes to the active server
-		return true
+		return !s.restored.Load() || r.Header.Get("X-Vault-Index") == ""
 	}
 	switch r.Header.Get("X-Vault-Index") {
 	case index:
@@ -154,6 +154,23 @@ func TestRestoredVault(t *testing.T) {
 	}
 }
 
+// TestLoginAtRestoredVault: no login is held back by the index of the one before.
+func TestLoginAtRestoredVault(t *testing.T) {
+	t.Parallel()
+	server := newVault(t)
+	standby := newStandby(t, server)
+	cfg := standbyConfig(t, server, standby)
+	server.AppRole("gateway", vaulttest.AppRoleOptions{
+		Policies: []string{"nowpay"}, TokenTTL: 2 * time.Second, TokenMaxTTL: 2 * time.Second,
+	})
+	cfg.Refresh, cfg.StaleFor = time.Hour, 2*time.Hour
+	s, log := startSource(t, cfg, vault.Options{})
+	standby.restored.Store(true)
+	eventually(t, "a second login", func() bool { return server.Requests(logins) == 2 })
+	mustHold(t, s, 1, 1)
+	mustStayWell(t, log)
+}
+
 // TestClientCert has a proxy that lets nobody through without a certificate.
 func TestClientCert(t *testing.T) {
 	t.Parallel()
@@ -226,8 +243,8 @@ func TestServerName(t *testing.T) {
 	if _, err := vault.New(cfg, vault.Options{}); err == nil || !strings.Contains(err.Error(), "no certificate in") {
 		t.Errorf("New() with an empty directory: %v", err)
 	}
-	rewriteFile(t, dir+"/a.crt", vaulttest.NewAuthority(t).PEM())
-	rewriteFile(t, dir+"/b.pem", strings.TrimSpace(encodePEM(proxy.Certificate())))
+	rewriteFile(t, dir+"/a.pem", strings.TrimSpace(vaulttest.NewAuthority(t).PEM()))
+	rewriteFile(t, dir+"/b.crt", strings.TrimSpace(encodePEM(proxy.Certificate())))
 	rewriteFile(t, dir+"/README", "s3cr3t")
 	s, _ := startSource(t, cfg, vault.Options{})
 	mustHold(t, s, 1, 1)

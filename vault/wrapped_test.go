@@ -119,6 +119,9 @@ func TestWrappedReplaced(t *testing.T) {
 	eventually(t, "a third login", func() bool { return server.Requests(logins) == 3 })
 	server.PutKV2("secret", "nowpay/main", pair(3))
 	eventually(t, "the new key", keyIs(s, 3))
+	if log.count(msgRecovered) != 0 { // not even for the login
+		t.Errorf("recovered too early: %s", log)
+	}
 
 	rewriteFile(t, file, wrap())
 	eventually(t, "recovery", available(s))
