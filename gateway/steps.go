@@ -83,7 +83,7 @@ func refusal(d whitelist.Decision) *Problem {
 	problem := &Problem{Code: Code(d.Reason)}
 	switch d.Reason {
 	case whitelist.Unauthenticated:
-		problem.Detail = "send a valid token as Authorization: Bearer <token>, or the client certificate or user that the gateway knows, and the signature if it asks for one"
+		problem.Detail = "send a valid token as Authorization: Bearer <token>, or the client certificate or user that the gateway knows"
 	case whitelist.SourceNotAllowed:
 		problem.Detail = "the address that the request came from is not in the merchant's whitelist"
 	case whitelist.OperationNotAllowed:

@@ -159,8 +159,7 @@ It does not run beside a gateway that has a live account, which --address asks.`
 	callback := flags.String("callback", callbackURL, "where to send callbacks; empty for nowhere")
 	callbackFrom := flags.String("callback-from", callbackIP, "the address that callbacks come from; empty: the system chooses")
 	address := flags.String("address", "localhost:2019", "the admin endpoint of a gateway on this machine, which must have no live account")
-	scheme := flags.String("scheme", "credentials", "how requests and answers are protected: credentials or jwe")
-	jweAlgorithm := flags.String("jwe-algorithm", "", "with --scheme jwe: dir or A256GCMKW (default dir)")
+	scheme := addSchemeFlags(flags)
 	refuse := flags.Bool("refuse-duplicates", false, "refuse a repeated request ID instead of paying again")
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
 		live, err := caddymodule.ServingLiveAccounts(cmd.Context(), *address)
@@ -171,11 +170,7 @@ It does not run beside a gateway that has a live account, which --address asks.`
 			return err
 		}
 		config := simulator.Config{RefuseDuplicates: *refuse, Now: time.Now, Seed: *seed, Callback: simulator.CallbackTarget{URL: *callback}}
-		makeUp, err := protect(&config, *scheme, *jweAlgorithm)
-		if err != nil {
-			return err
-		}
-		account, err := loadCredential(*secretFile, makeUp)
+		account, err := scheme.protect(&config, *secretFile)
 		if err != nil {
 			return err
 		}
@@ -192,21 +187,6 @@ It does not run beside a gateway that has a live account, which --address asks.`
 		return simulate(cmd.Context(), cmd.OutOrStdout(), config, *listen, *control, *secretFile)
 	}
 	return command
-}
-
-// protect chooses how requests and answers are protected, and how the account is
-// made up for that.
-func protect(config *simulator.Config, scheme, jweAlgorithm string) (makeUp func() credential, err error) {
-	switch {
-	case scheme == "jwe":
-		config.JWE = &simulator.JWEConfig{Algorithm: jweAlgorithm}
-		return newCipherCredential, nil
-	case scheme != "credentials":
-		return nil, fmt.Errorf("reading --scheme: it is credentials or jwe, not %q", scheme)
-	case jweAlgorithm != "":
-		return nil, errors.New("reading --jwe-algorithm: it needs --scheme jwe")
-	}
-	return newCredential, nil
 }
 
 // refuseLive keeps a simulator from running beside real money.
