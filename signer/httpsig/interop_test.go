@@ -243,8 +243,37 @@ func (c interopCase) verifyTheirs(t *testing.T, name string, a httpsig.Algorithm
 	}
 }
 
-// askNode runs interop.mjs, with the package installed once, into .cache.
+// askNode runs interop.mjs.
 func askNode(t *testing.T, cases []theirCase) []theirAnswer {
+	t.Helper()
+	asked, err := json.Marshal(cases)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out := runNode(t, filepath.Join(theirPackage(t), "interop.mjs"), asked)
+	var answers []theirAnswer
+	if err := json.Unmarshal(out, &answers); err != nil || len(answers) != len(cases) {
+		t.Fatalf("node answers %d of %d cases, %v: %s", len(answers), len(cases), err, out)
+	}
+	return answers
+}
+
+// runNode runs a script and returns what it prints.
+func runNode(t *testing.T, script string, input []byte) []byte {
+	t.Helper()
+	node := exec.CommandContext(t.Context(), "node", script)
+	node.Dir = filepath.Dir(script)
+	node.Stdin = bytes.NewReader(input)
+	node.Stderr = os.Stderr
+	out, err := node.Output()
+	if err != nil {
+		t.Fatalf("node: %v", err)
+	}
+	return out
+}
+
+// theirPackage is a folder with the package, installed once, into .cache.
+func theirPackage(t *testing.T) string {
 	t.Helper()
 	for program, from := range map[string]string{"node": "nodejs", "npm": "npm"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -263,22 +292,58 @@ func askNode(t *testing.T, cases []theirCase) []theirAnswer {
 	if _, err := os.Stat(installed); err != nil {
 		install(t, cache, installed)
 	}
-	asked, err := json.Marshal(cases)
+	return installed
+}
+
+// TestDocumentedApp: the app in docs/signing.md signs what the gateway asks for.
+func TestDocumentedApp(t *testing.T) {
+	docs, err := os.ReadFile("../../docs/signing.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	node := exec.CommandContext(t.Context(), "node", filepath.Join(installed, "interop.mjs"))
-	node.Stdin = bytes.NewReader(asked)
-	node.Stderr = os.Stderr
-	out, err := node.Output()
+	_, rest, found := strings.Cut(string(docs), "```js\n")
+	app, _, _ := strings.Cut(rest, "```")
+	if !found || !strings.Contains(app, "export async function pay(") {
+		t.Fatal("there is no app in docs/signing.md")
+	}
+	private, public := keys(t, httpsig.Ed25519)
+	folder, err := os.MkdirTemp(theirPackage(t), "app-")
 	if err != nil {
-		t.Fatalf("node: %v", err)
+		t.Fatal(err)
 	}
-	var answers []theirAnswer
-	if err := json.Unmarshal(out, &answers); err != nil || len(answers) != len(cases) {
-		t.Fatalf("node answers %d of %d cases, %v: %s", len(answers), len(cases), err, out)
+	defer os.RemoveAll(folder)
+	for name, content := range map[string]string{
+		"payroll-1.key": string(rfcKey(t, rfcKeys[private.Algorithm()]+".private.pem")),
+		"app.mjs":       app,
+		"run.mjs": `globalThis.fetch = (url, request) => console.log(JSON.stringify({ url, ...request }));
+const { pay } = await import("./app.mjs");
+await pay("https://gateway.internal/api/index.php?route=/api/bank/payout", { yourrequestid: "1001", amount: "1.50" });
+`,
+	} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
-	return answers
+	var sent struct {
+		Method, URL, Body string
+		Headers           map[string]string
+	}
+	if err := json.Unmarshal(runNode(t, filepath.Join(folder, "run.mjs"), nil), &sent); err != nil {
+		t.Fatal(err)
+	}
+	m := &httpsig.Message{
+		Method: sent.Method, Scheme: "https", Authority: "gateway.internal", Target: "/api/index.php?route=/api/bank/payout", Header: header(sent.Headers),
+	}
+	v, err := httpsig.Verify(t.Context(), m, httpsig.Policy{
+		Components: components(t, "@method", "@target-uri", "content-digest"), NeedNonce: true, Now: time.Now(), MaxAge: time.Minute, Skew: time.Minute,
+		Keys: func(string) []httpsig.VerifyingKey { return []httpsig.VerifyingKey{public} },
+	})
+	if err != nil || v.KeyID != "payroll-1" {
+		t.Errorf("%+v, %v\n%+v", v, err, sent)
+	}
+	if err := httpsig.CheckDigest(m.Header, []byte(sent.Body)); err != nil || sent.Body != `{"yourrequestid":"1001","amount":"1.50"}` {
+		t.Errorf("%s: %v", sent.Body, err)
+	}
 }
 
 func interopFile(t *testing.T, name string) []byte {
