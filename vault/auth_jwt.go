@@ -9,7 +9,7 @@ import (
 )
 
 // defaultServiceAccount is where Kubernetes puts a pod's token.
-const defaultServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/token" //nolint:gosec // a path
+const defaultServiceAccount = "/var/run/secrets/kubernetes.io/serviceaccount/token"
 
 // JWTAuth logs in with a role and the JWT in a file. The file is read at each
 // login: whoever keeps it replaces the JWT before it expires.

@@ -1,5 +1,5 @@
-// Package vault fetches an account's credential from HashiCorp Vault, or for
-// development from a file, and keeps it current.
+// Package vault fetches an account's credential from HashiCorp Vault, or from
+// files and variables that others fill, and keeps it current.
 //
 // A [Source] logs in, finds out by itself whether the path lies in a KV engine
 // of version 1 or 2, reads the credential, and from then on renews its token
@@ -15,14 +15,23 @@
 // Vault says is deleted or destroyed, or one with a missing, empty or malformed
 // field, is no credential at once.
 //
+// # Logins
+//
+// An [Auth] reads its files at each login, and the client certificate at each
+// connection, so that whoever renews them need not tell us. What a wrapping token
+// stood for is kept in memory: it can be unwrapped only once, and a token that
+// was used before is told of as a theft. A server that is behind the one of the
+// login answers 412, and is asked again; that is no denial.
+//
 // # What is trusted
 //
 // Everything comes from [Config]; the VAULT_* variables of the environment,
 // which Vault's client library reads, have no effect (one that the library
 // cannot parse is an error of [New]). There is no proxy, no redirect is
 // followed, TLS is verified, and plain HTTP is refused but for a loopback
-// address. Errors hold the path, and of Vault's own words only its error
-// messages, without the token and the secret ID.
+// address. A wrapping token is taken only if Vault says that it is from where
+// such secrets are made. Errors hold the path, and of Vault's own words only its
+// error messages, without the token, the secret ID and the JWT.
 //
 // # What stays in memory
 //
@@ -30,5 +39,5 @@
 // replaced credential with its last use. Not in our hands, and left to the
 // garbage collector: the buffers of the TLS and HTTP libraries through which
 // the answer came (connections are not kept, so these are let go at once), and
-// Vault tokens and secret IDs, which the client library keeps as strings.
+// Vault tokens, secret IDs and JWTs, which the client library keeps as strings.
 package vault

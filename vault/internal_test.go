@@ -201,3 +201,60 @@ func FuzzTake(f *testing.F) {
 		again.Release()
 	})
 }
+
+// FuzzParseSink: whatever is in a token file, there is a wrapping token, or an
+// error that shows nothing of it.
+func FuzzParseSink(f *testing.F) {
+	for _, text := range []string{
+		`{"token":"hvs.CAES","accessor":"a","ttl":60,"creation_time":"2026-01-01T00:00:00Z","creation_path":"sys/wrapping/wrap","wrapped_accessor":""}`,
+		`{"token":"hvs.\u0043AES","creation_path":"auth/approle/login"}`,
+		`{"token":"a","token":"b","creation_path":"c"}`, `{"token":1,"creation_path":{}}`,
+		`{"token":""}`, `{}`, `[]`, `{`, ``, "{\"token\":\"\xff\"}", `{"token":"\ud800","creation_path":"c"}`,
+	} {
+		f.Add(text)
+	}
+	_, refused := parseSink("")
+	f.Fuzz(func(t *testing.T, text string) {
+		token, err := parseSink(text)
+		if (token == "") == (err == nil) || err != nil && err.Error() != refused.Error() {
+			t.Errorf("parseSink(%q) = %q, %v", text, token, err)
+		}
+	})
+}
+
+func TestIsSecretIDPath(t *testing.T) {
+	for path, want := range map[string]bool{
+		"auth/approle/role/gateway/secret-id":        true,
+		"auth/approle/role/gateway/secret-id/":       false,
+		"auth/approle/role/gateway/secret-id/lookup": false,
+		"auth/approle/role/gateway/custom-secret-id": false,
+		"auth/approle/role//secret-id":               false,
+		"auth/approle/role/secret-id":                false,
+		"auth/approle2/role/gateway/secret-id":       false,
+		"x/auth/approle/role/gateway/secret-id":      false,
+		"sys/wrapping/wrap":                          false,
+		"secret/data/auth/approle/role/a/secret-id":  false,
+		"": false,
+		"auth/approle/role/gateway/../other/secret-id": false,
+	} {
+		if got := isSecretIDPath(path, "approle"); got != want {
+			t.Errorf("isSecretIDPath(%q) = %v", path, got)
+		}
+	}
+}
+
+// TestWrappedIsNotPrinted: an Auth may be printed with the configuration.
+func TestWrappedIsNotPrinted(t *testing.T) {
+	const secretID = "s3cret-1d"
+	approle := WrappedAppRoleAuth("role", "file").(*wrappedAppRoleAuth)
+	token := TokenAuth("file").(*tokenAuth)
+	approle.wrapped.value, token.wrapped.value = secret.New([]byte(secretID)), secret.New([]byte(secretID))
+	for _, format := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+		for _, x := range []any{approle, token, Config{Auth: approle}} {
+			text := fmt.Sprintf(format, x)
+			if strings.Contains(text, secretID) || strings.Contains(text, strings.Trim(fmt.Sprint([]byte(secretID)), "[]")) {
+				t.Errorf("%s: %s", format, text)
+			}
+		}
+	}
+}
