@@ -200,9 +200,16 @@ func TestTransitAlgorithms(t *testing.T) {
 				}
 			}
 			signature := sign(t, transit, "x")
-			for _, wrong := range [][]byte{nil, {}, signature[1:], append(signature, 0), make([]byte, len(signature)), []byte("vault:v1:AAAA"), make([]byte, 4096)} {
+			mustVerify(t, transit, "x", make([]byte, len(signature)), false)
+			asked := server.Requests("transit/verify/")
+			for _, wrong := range [][]byte{nil, {}, []byte("vault:v1:AAAA"), make([]byte, 4096)} {
 				mustVerify(t, transit, "x", wrong, false)
 			}
+			if n := server.Requests("transit/verify/") - asked; n != 0 {
+				t.Errorf("%d requests about what is no signature", n)
+			}
+			mustVerify(t, transit, "x", signature[1:], false)
+			mustVerify(t, transit, "x", append(signature, 0), false)
 		})
 	}
 }
