@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -36,6 +37,7 @@ func never(cfg vault.Config) vault.Config {
 type gate struct {
 	*httptest.Server
 	arrived chan struct{} // one for each request that came to the gate
+	conns   atomic.Int64  // that were made
 
 	mu   sync.Mutex
 	open chan struct{} // closed while it is open
@@ -55,7 +57,7 @@ func newGate(t *testing.T, server *vaulttest.Server) *gate {
 		Transport:    transport,
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) },
 	}
-	g.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	g.Server = httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if strings.HasPrefix(r.URL.Path, "/v1/transit/") {
 			body, _ := io.ReadAll(r.Body) // else it is not noticed that the client leaves
 			r.Body = io.NopCloser(strings.NewReader(string(body)))
@@ -68,6 +70,12 @@ func newGate(t *testing.T, server *vaulttest.Server) *gate {
 		}
 		proxy.ServeHTTP(w, r)
 	}))
+	g.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			g.conns.Add(1)
+		}
+	}
+	g.Start()
 	t.Cleanup(func() {
 		g.CloseClientConnections()
 		g.Close()
@@ -85,6 +93,14 @@ func (g *gate) passage() <-chan struct{} {
 func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.open = make(chan struct{})
+}
+
+// pass lets those through that wait, and no others.
+func (g *gate) pass() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	close(g.open)
 	g.open = make(chan struct{})
 }
 
@@ -215,7 +231,8 @@ func TestTransitRevoked(t *testing.T) {
 		t.Errorf("%d logins, want one more", n)
 	}
 
-	// Whatever is denied, logins stay seldom.
+	// Whatever is denied, logins stay seldom, and so do looks at the secret.
+	reads := server.Requests("secret/data/", "read")
 	server.Policy("nowpay", strings.ReplaceAll(transitPolicy, "update", "deny"))
 	for range 3 {
 		clock.advance(5 * time.Second)
@@ -225,6 +242,9 @@ func TestTransitRevoked(t *testing.T) {
 	}
 	if n := logins(); n != 2 {
 		t.Errorf("%d logins while Vault denies, want none", n-2)
+	}
+	if n := server.Requests("secret/data/", "read") - reads; n > 3 {
+		t.Errorf("the secret was read %d times while Vault denies, want once every 5 seconds", n)
 	}
 
 	// A token that is older than its role's policies.
@@ -350,15 +370,17 @@ func TestTransitUnderLoad(t *testing.T) {
 		calling.Go(func() {
 			for i := range each {
 				base := fmt.Sprintf("caller %d, call %d", c, i)
-				if signature, err := transit.Sign(t.Context(), []byte(base)); err != nil || !verified(public, base, signature) {
+				signature, err := transit.Sign(t.Context(), []byte(base))
+				if err != nil || !verified(public, base, signature) {
 					t.Errorf("Sign() = %x, %v", signature, err)
+					return
 				}
-				if i%5 > 0 {
-					continue
+				right := (c+i)%2 == 0
+				if !right {
+					signature[i] ^= 1
 				}
-				wrong := []byte(strings.Repeat("x", 64))
-				if ok, err := transit.Verify(t.Context(), []byte(base), wrong); ok || err != nil {
-					t.Errorf("Verify() = %v, %v", ok, err)
+				if ok, err := transit.Verify(t.Context(), []byte(base), signature); ok != right || err != nil {
+					t.Errorf("Verify() = %v, %v, want %v", ok, err, right)
 				}
 			}
 		})
@@ -456,6 +478,57 @@ func TestTransitCallerLeaves(t *testing.T) {
 	}
 }
 
+// TestTransitDeadlines: those who share a request may wait for it as long as each has
+// time.
+func TestTransitDeadlines(t *testing.T) {
+	t.Parallel()
+	server := newTransitVault(t)
+	g, transit := gated(t, server, ed25519Key, vault.TransitOptions{})
+	g.shut()
+	first := begin(t.Context(), transit, 4)
+	for range 4 {
+		<-g.arrived
+	}
+	hurried, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	hurry := begin(hurried, transit, 1)
+	eventually(t, "the hurried caller to wait", func() bool { return transit.Waiting() == 1 })
+	patient := begin(t.Context(), transit, 1)
+	eventually(t, "both callers to wait", func() bool { return transit.Waiting() == 2 })
+	g.pass()
+	for err := range errorsOf(first, 4) {
+		if err != nil {
+			t.Errorf("Sign(): %v", err)
+		}
+	}
+	<-g.arrived // with both
+	if err := <-hurry; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Sign() of the hurried caller: %v", err)
+	}
+	g.let()
+	if err := <-patient; err != nil {
+		t.Errorf("Sign() of the patient caller: %v", err)
+	}
+}
+
+// TestTransitConnections are kept, and replaced where they are dead.
+func TestTransitConnections(t *testing.T) {
+	t.Parallel()
+	server := newTransitVault(t)
+	g, transit := gated(t, server, ed25519Key, vault.TransitOptions{})
+	before := g.conns.Load()
+	for range 10 {
+		sign(t, transit, "base")
+	}
+	if n := g.conns.Load() - before; n > 0 {
+		t.Errorf("10 calls made %d connections, beside the one that was there", n)
+	}
+	for range 10 {
+		g.CloseClientConnections()
+		sign(t, transit, "base")
+	}
+}
+
 // TestTransitCrowded: the queue is bounded.
 func TestTransitCrowded(t *testing.T) {
 	t.Parallel()
@@ -500,9 +573,32 @@ func TestTransitClose(t *testing.T) {
 	if took := time.Since(begun); took > quick {
 		t.Errorf("closing took %v", took)
 	}
-	_, err := transit.Sign(t.Context(), []byte("base"))
-	mustBeUnavailable(t, err, "it is closed")
+	for range 20 {
+		_, err := transit.Sign(t.Context(), []byte("base"))
+		mustBeUnavailable(t, err, "it is closed")
+	}
 	transit.Close()
+}
+
+// TestTransitCloseWaits for what works for it.
+func TestTransitCloseWaits(t *testing.T) {
+	t.Parallel()
+	working, goOn := make(chan struct{}), make(chan struct{})
+	server := newTransitVault(t)
+	source, _ := startSource(t, keyless(t, server), vault.Options{})
+	transit := newTransit(t, source, ed25519Key, vault.TransitOptions{Sent: func(int) { close(working); <-goOn }})
+	errs := begin(t.Context(), transit, 1)
+	<-working
+	closed := make(chan struct{})
+	go func() { transit.Close(); close(closed) }()
+	mustBeUnavailable(t, <-errs, "it is closed")
+	select {
+	case <-closed:
+		t.Error("Close() does not wait")
+	case <-time.After(100 * time.Millisecond):
+	}
+	close(goOn)
+	<-closed
 }
 
 // TestTransitStandby: the index of the login goes along, and a standby that is

@@ -200,9 +200,16 @@ func TestTransitAlgorithms(t *testing.T) {
 				}
 			}
 			signature := sign(t, transit, "x")
-			for _, wrong := range [][]byte{nil, {}, signature[1:], append(signature, 0), make([]byte, len(signature)), []byte("vault:v1:AAAA"), make([]byte, 4096)} {
+			mustVerify(t, transit, "x", make([]byte, len(signature)), false)
+			asked := server.Requests("transit/verify/")
+			for _, wrong := range [][]byte{nil, {}, []byte("vault:v1:AAAA"), make([]byte, 4096)} {
 				mustVerify(t, transit, "x", wrong, false)
 			}
+			if n := server.Requests("transit/verify/") - asked; n != 0 {
+				t.Errorf("%d requests about what is no signature", n)
+			}
+			mustVerify(t, transit, "x", signature[1:], false)
+			mustVerify(t, transit, "x", append(signature, 0), false)
 		})
 	}
 }
@@ -374,8 +381,8 @@ func TestKeyless(t *testing.T) {
 	if u, k, v, err := held(source); u != "1001" || k != "" || v != 1 || err != nil {
 		t.Errorf("Acquire() = %q, %q, version %d, %v", u, k, v, err)
 	}
-	// A key that is there nevertheless is not taken out.
-	server.PutKV2("secret", "nowpay/main", pair(2))
+	// A key that is there nevertheless is not even looked at.
+	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1002", "key": 5320137})
 	eventually(t, "the new version", func() bool { return source.Status().Version == 2 })
 	if u, k, _, err := held(source); u != "1002" || k != "" || err != nil {
 		t.Errorf("Acquire() = %q, %q, %v", u, k, err)
