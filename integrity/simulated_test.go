@@ -28,8 +28,10 @@ func TestSimulated(t *testing.T) {
 		}
 	}
 	if got := integrity.Check(integrity.Sent{Operation: operations()["bank/payout"], Live: true},
-		integrity.Answer{Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
-			Body: []byte(`{"success":"1","message":"m","ourrequestid":"o1","rrn":"1"}`)}, canaryKey()); got.Outcome != nowpay.Success {
+		integrity.Answer{
+			Status: http.StatusOK, Header: http.Header{"Content-Type": {"application/json"}},
+			Body: []byte(`{"success":"1","message":"m","ourrequestid":"o1","rrn":"1"}`),
+		}, canaryKey()); got.Outcome != nowpay.Success {
 		t.Errorf("a live account's genuine answer: %s %q", got.Outcome, got.Findings)
 	}
 }
