@@ -24,7 +24,7 @@ func (m accountMode) isLive() bool { return m.Mode != modeTest }
 
 // modes are those of all accounts, by name.
 func (s *settings) modes() []accountMode {
-	var all []accountMode
+	all := make([]accountMode, 0, len(s.accounts))
 	for _, name := range slices.Sorted(maps.Keys(s.accounts)) {
 		all = append(all, accountMode{Name: name, Mode: modeOf(s.accounts[name].live), Upstream: hostOf(s.egress.URL)})
 	}

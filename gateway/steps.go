@@ -262,7 +262,7 @@ func readAll(r io.Reader) ([]byte, error) {
 			return b, nil
 		case err != nil:
 			clear(b)
-			return nil, err //nolint:wrapcheck // as io.ReadAll
+			return nil, err
 		case len(b) == cap(b):
 			whole := make([]byte, len(b), 2*cap(b))
 			copy(whole, b)

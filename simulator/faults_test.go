@@ -242,6 +242,9 @@ func TestWire(t *testing.T) {
 				var s seen
 				s.answer, s.err = try(client(t, "127.0.0.10"), b.request("bank/payout", members).WithContext(ctx))
 				want.check(t, s)
+				if s.err == nil && s.answer.header.Get(simulator.Header) == "" {
+					t.Error("the answer does not say that it is a simulator's")
+				}
 				checkBooks(t, b, kind, want.books)
 			})
 		}

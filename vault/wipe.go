@@ -27,7 +27,7 @@ func (c *wipingConn) Read(p []byte) (int, error) {
 	if n > 0 {
 		c.filled = append(c.filled, p[:n])
 	}
-	return n, err //nolint:wrapcheck // the connection's own, which callers know
+	return n, err
 }
 
 // wipe closes the connection and overwrites all that came over it. Nobody may be

@@ -99,14 +99,7 @@ func (p *process) tell(what string) {
 	if _, err := fmt.Fprintln(p.ask, what); err != nil {
 		p.t.Fatal(err)
 	}
-	for {
-		answer, err := p.answers.ReadString('\n')
-		switch {
-		case err != nil:
-			p.t.Fatalf("telling the gateway to %s: %v", what, err)
-		case answer != "<nil>\n":
-			p.t.Fatalf("telling the gateway to %s: %s", what, answer)
-		}
-		return
+	if answer, err := p.answers.ReadString('\n'); err != nil || answer != "<nil>\n" {
+		p.t.Fatalf("telling the gateway to %s: %v: %s", what, err, answer)
 	}
 }

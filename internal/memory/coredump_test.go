@@ -192,7 +192,7 @@ func TestCoreDump(t *testing.T) {
 	if !c.dumpable() && os.Getuid() == 0 {
 		t.Error("the process is not dumpable")
 	}
-	if got := c.limits(); got != "unlimited unlimited" {
+	if got := c.limits(); got != "unlimited "+"unlimited" {
 		t.Errorf("the limits of core dumps are %s", got)
 	}
 	if text := c.log.String(); !strings.Contains(text, "the key is in a core dump") {

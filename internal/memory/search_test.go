@@ -19,8 +19,9 @@ import (
 	"testing"
 )
 
-// pieceSize is how long a piece of the key is that counts as a find.
-const pieceSize = 12
+// pieceSize is the size of the pieces that a key is looked for in, one next to the
+// other: whatever is twice as long, less one, holds one of them.
+const pieceSize = 8
 
 // forms are what a key can look like, by name. They are written down without the
 // help of package integrity, whose own working memory is looked at too.
@@ -35,7 +36,7 @@ func forms(key string) map[string][][]byte {
 		"URL":         {[]byte(url.QueryEscape(key)), []byte(url.PathEscape(key))},
 		"lower case":  {[]byte(strings.ToLower(key))},
 	}
-	for i := 0; i+pieceSize <= len(key); i++ {
+	for i := 0; i+pieceSize <= len(key); i += pieceSize {
 		all["plain"] = append(all["plain"], []byte(key[i:i+pieceSize]))
 	}
 	for shift := range 3 { // the first and the last characters depend on what is around
@@ -82,7 +83,7 @@ func (w *world) heap() []byte {
 
 // maxMapping is the largest mapping that is looked at: those of the race detector,
 // which hold no data of the program, are terabytes.
-const maxMapping = 4 << 30
+const maxMapping = 1 << 30
 
 // memory is all that the process may write to, as the kernel has it, besides what
 // was never used.
@@ -131,7 +132,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("%s is not found: %s", name, found)
 		}
 	}
-	if found := find([]byte(key[:11]+"."+key[12:20]), key); found != nil {
+	if found := find([]byte(key[:7]+"."+key[8:15]), key); found != nil {
 		t.Errorf("found in pieces that are too small: %q", found)
 	}
 }
