@@ -55,9 +55,9 @@ type HTTPSigVerifier struct {
 	seen     replays
 }
 
-var ( //nolint:gochecknoglobals // never changed
-	proven     = components("@status", "content-digest")
-	boundByURI = components("@method;req", "@target-uri;req")
+var (
+	proven     = components("@status", "content-digest")      //nolint:gochecknoglobals // never changed
+	boundByURI = components("@method;req", "@target-uri;req") //nolint:gochecknoglobals // never changed
 )
 
 var (
