@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,6 +82,8 @@ func TestUnwrappedToTheEnd(t *testing.T) {
 			t.Parallel()
 			f := newWrappingFake(t)
 			unwrapping, goOn := make(chan struct{}), make(chan struct{})
+			letGo := sync.OnceFunc(func() { close(goOn) })
+			defer letGo()
 			f.unwrap = func() { close(unwrapping); <-goOn }
 			cfg, _ := f.config(t)
 			old, _ := newSource(t, cfg, vault.Options{})
@@ -90,7 +93,7 @@ func TestUnwrappedToTheEnd(t *testing.T) {
 			started := make(chan error)
 			go func() { started <- old.Start(ctx) }()
 			<-unwrapping
-			time.AfterFunc(200*time.Millisecond, func() { close(goOn) })
+			time.AfterFunc(200*time.Millisecond, letGo)
 			end(old, leave)
 			if err := <-started; !errors.Is(err, context.Canceled) {
 				t.Errorf("Start() of the one that ended: %v", err)
@@ -145,6 +148,8 @@ func TestUnwrappingIsWaitedFor(t *testing.T) {
 	t.Parallel()
 	f := newWrappingFake(t)
 	unwrapping, goOn := make(chan struct{}), make(chan struct{})
+	letGo := sync.OnceFunc(func() { close(goOn) })
+	defer letGo()
 	f.unwrap = func() { close(unwrapping); <-goOn }
 	cfg, _ := f.config(t)
 	first, _ := newSource(t, cfg, vault.Options{})
@@ -161,7 +166,7 @@ func TestUnwrappingIsWaitedFor(t *testing.T) {
 	if took := time.Since(begun); !errors.Is(err, context.DeadlineExceeded) || took > 2*time.Second {
 		t.Errorf("Start() took %v: %v", took, err)
 	}
-	time.AfterFunc(200*time.Millisecond, func() { close(goOn) })
+	time.AfterFunc(200*time.Millisecond, letGo)
 	if err := start(t, patient); err != nil {
 		t.Errorf("Start() of one that waits: %v", err)
 	}
