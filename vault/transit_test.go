@@ -382,7 +382,7 @@ func TestKeyless(t *testing.T) {
 		t.Errorf("Acquire() = %q, %q, version %d, %v", u, k, v, err)
 	}
 	// A key that is there nevertheless is not even looked at.
-	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1002", "key": 5320137})
+	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1002", "key": 5320137, "": 5320137})
 	eventually(t, "the new version", func() bool { return source.Status().Version == 2 })
 	if u, k, _, err := held(source); u != "1002" || k != "" || err != nil {
 		t.Errorf("Acquire() = %q, %q, %v", u, k, err)
