@@ -29,7 +29,7 @@ func (g *Gateway) identifySigner(ctx context.Context, x *exchange, r *Request) e
 
 // checkDigest holds the body of a signed request against the digest that is signed.
 func (x *exchange) checkDigest(header http.Header, body []byte) *Problem {
-	if x.signature == nil || !x.signature.Covers(contentDigest) {
+	if x.signature == nil || !signer.CoversBody(*x.signature) {
 		return nil
 	}
 	if err := httpsig.CheckDigest(header, body); err != nil {
@@ -38,15 +38,6 @@ func (x *exchange) checkDigest(header http.Header, body []byte) *Problem {
 	}
 	return nil
 }
-
-// contentDigest is what covers the body.
-var contentDigest = func() httpsig.Component {
-	c, err := httpsig.ParseComponent("content-digest")
-	if err != nil {
-		panic(err)
-	}
-	return c
-}()
 
 // useNonce sees to it that a signed request is taken once. It comes when all else is
 // checked, so that nobody can use up the nonce of a request that they cannot make, and

@@ -176,7 +176,7 @@ func (g *Gateway) ask(ctx context.Context, t journal.Transaction, known nowpay.K
 	}
 	defer cancel()
 	x := &exchange{account: t.Account, operation: status, body: body}
-	asked := integrity.Asked{Operation: operation, StatusOperation: status, Known: known}
+	asked := integrity.Asked{Operation: operation, StatusOperation: status, Known: known, Live: g.Accounts[t.Account].Live}
 	verdict, err = g.askOnce(ctx, x, asked)
 	wrongKey := func(f integrity.Finding) bool { return f == integrity.QueryRefused || f == integrity.Unproven }
 	if slices.ContainsFunc(verdict.Findings, wrongKey) && g.replaced(ctx, x) {

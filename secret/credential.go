@@ -21,7 +21,7 @@ const (
 
 // pemBegins is how a key in PEM begins (RFC 7468), which is a private one: for
 // signing, and never to be sent.
-var pemBegins = []byte("-----BEGIN ")
+const pemBegins = "-----BEGIN "
 
 // ErrInvalid is wrapped by the errors of NewCredential. They name the part and
 // what is wrong with it, never its value.
@@ -108,7 +108,7 @@ func (c *Credential) Username() Value { return c.username }
 func (c *Credential) Key() Value { return c.key }
 
 // IsPEM reports whether the key is in PEM: a private key, which must not be sent.
-func (c *Credential) IsPEM() bool { return bytes.HasPrefix(c.key.Reveal(), pemBegins) }
+func (c *Credential) IsPEM() bool { return bytes.HasPrefix(c.key.Reveal(), []byte(pemBegins)) }
 
 // Version returns the version under which the source holds the credential.
 func (c *Credential) Version() int64 { return c.version }

@@ -50,6 +50,8 @@ type HTTPSig struct {
 
 // DefaultComponents are what a request's signature covers unless it is said
 // otherwise.
+//
+//nolint:gochecknoglobals // never changed
 var DefaultComponents = components("@method", "@target-uri", "content-type", "content-digest")
 
 // components are those of texts that are known to be right.
@@ -96,14 +98,11 @@ func (s *HTTPSig) Sign(ctx context.Context, r Request, c *secret.Credential) (Si
 }
 
 func (s *HTTPSig) params(c *secret.Credential) httpsig.Params {
-	now, nonce := time.Now, rand.Text
-	if s.Now != nil {
-		now = s.Now
+	nonce := s.NewNonce
+	if nonce == nil {
+		nonce = rand.Text //nolint:forbidigo // the default
 	}
-	if s.NewNonce != nil {
-		nonce = s.NewNonce
-	}
-	created := now()
+	created := timeOf(s.Now)
 	p := httpsig.Params{
 		Label: cmp.Or(s.Label, defaultLabel), Components: s.Components,
 		Created: created, Expires: created.Add(cmp.Or(s.Lifetime, defaultLifetime)),
@@ -116,6 +115,14 @@ func (s *HTTPSig) params(c *secret.Credential) httpsig.Params {
 		p.KeyID = string(c.Username().Reveal())
 	}
 	return p
+}
+
+// timeOf is the time by a clock, or by the system's where none is given.
+func timeOf(clock func() time.Time) time.Time {
+	if clock == nil {
+		return time.Now() //nolint:forbidigo // the default
+	}
+	return clock()
 }
 
 // key is what signs. Done is called when it has.

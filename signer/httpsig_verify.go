@@ -56,8 +56,11 @@ type HTTPSigVerifier struct {
 }
 
 var (
-	proven      = components("@status", "content-digest")
-	boundByURI  = components("@method;req", "@target-uri;req")
+	proven     = components("@status", "content-digest")      //nolint:gochecknoglobals // never changed
+	boundByURI = components("@method;req", "@target-uri;req") //nolint:gochecknoglobals // never changed
+)
+
+var (
 	errNotBound = errors.New("the signature does not cover the request")
 	errReplayed = errors.New("the signature was seen before")
 )
@@ -94,10 +97,6 @@ func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, kno
 	if err != nil {
 		return err
 	}
-	now := time.Now()
-	if v.Now != nil {
-		now = v.Now()
-	}
 	keys, done, err := v.keys(known)
 	if err != nil {
 		return err
@@ -105,7 +104,7 @@ func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, kno
 	defer done()
 	policy := httpsig.Policy{
 		Label: v.Label, Tag: v.Tag, Components: v.required, Keys: keys,
-		Now: now, MaxAge: cmp.Or(v.MaxAge, defaultMaxAge), Skew: cmp.Or(v.Skew, defaultSkew),
+		Now: timeOf(v.Now), MaxAge: cmp.Or(v.MaxAge, defaultMaxAge), Skew: cmp.Or(v.Skew, defaultSkew),
 	}
 	response := &httpsig.Message{Status: a.Status, Header: a.Header, Request: request}
 	verified, err := httpsig.Verify(ctx, response, policy)

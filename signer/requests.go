@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
@@ -30,12 +31,13 @@ type Requests struct {
 }
 
 var (
-	method = components("@method")
-	digest = components("content-digest")
+	method = components("@method")        //nolint:gochecknoglobals // never changed
+	digest = components("content-digest") //nolint:gochecknoglobals // never changed
 	// targets are the ways to cover all of a target.
-	targets   = [][]httpsig.Component{components("@target-uri"), components("@request-target"), components("@path", "@query")}
-	errTarget = errors.New("the signature does not cover the target: @target-uri, @request-target, or @path and @query")
+	targets = [][]httpsig.Component{components("@target-uri"), components("@request-target"), components("@path", "@query")} //nolint:gochecknoglobals // never changed
 )
+
+var errTarget = errors.New("the signature does not cover the target: @target-uri, @request-target, or @path and @query")
 
 // IsSigned reports whether a message has anything of a signature.
 func IsSigned(header http.Header) bool {
@@ -44,17 +46,13 @@ func IsSigned(header http.Header) bool {
 
 // Verify checks the signature of a request, but not its body.
 func (v *Requests) Verify(ctx context.Context, m *httpsig.Message) (httpsig.Verified, error) {
-	now := time.Now
-	if v.Now != nil {
-		now = v.Now
-	}
 	covered := method
 	if m.Method != http.MethodGet && m.Method != http.MethodHead {
-		covered = append(covered[:1:1], digest...)
+		covered = slices.Concat(method, digest)
 	}
 	verified, err := httpsig.Verify(ctx, m, httpsig.Policy{
 		Components: covered, NeedNonce: v.NeedNonce, Keys: v.Keys, Label: v.Label, Tag: v.Tag,
-		Now: now(), MaxAge: cmp.Or(v.MaxAge, defaultMaxAge), Skew: cmp.Or(v.Skew, defaultSkew),
+		Now: timeOf(v.Now), MaxAge: cmp.Or(v.MaxAge, defaultMaxAge), Skew: cmp.Or(v.Skew, defaultSkew),
 	})
 	if err != nil {
 		return httpsig.Verified{}, err
@@ -66,6 +64,9 @@ func (v *Requests) Verify(ctx context.Context, m *httpsig.Message) (httpsig.Veri
 	}
 	return httpsig.Verified{}, errTarget
 }
+
+// CoversBody reports whether a signature covers the digest of the body.
+func CoversBody(v httpsig.Verified) bool { return v.Covers(digest...) }
 
 // Fresh is until when a signature is fresh: until then its nonce must be remembered.
 func (v *Requests) Fresh(s httpsig.Verified) time.Time {

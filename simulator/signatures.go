@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -154,7 +155,7 @@ func (s *signatures) seal(x *exchange, resp *response) {
 	}
 	resp.header.Set("Content-Digest", httpsig.Digest(resp.body))
 	key, id := s.signing(x.by)
-	p := httpsig.Params{Label: signatureTag, Components: append(s.answers[:len(s.answers):len(s.answers)], s.bound...), Created: s.now(), KeyID: id}
+	p := httpsig.Params{Label: signatureTag, Components: slices.Concat(s.answers, s.bound), Created: s.now(), KeyID: id}
 	switch fault {
 	case SignatureUnbound:
 		p.Components = s.answers
@@ -199,7 +200,7 @@ func (s *signatures) signCallback(r *http.Request, body string, to Credential, n
 	components := s.callbacks
 	if body != "" {
 		r.Header.Set("Content-Digest", httpsig.Digest([]byte(body)))
-		components = append(components[:len(components):len(components)], s.answers[len(s.answers)-1]) // content-digest
+		components = slices.Concat(components, s.answers[len(s.answers)-1:]) // content-digest
 	}
 	key, id := s.signing(to)
 	p := httpsig.Params{Label: signatureTag, Components: components, Created: now, KeyID: id}

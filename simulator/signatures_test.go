@@ -11,6 +11,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"strings"
 	"sync"
@@ -94,9 +95,7 @@ func (s *signing) exchange(t *testing.T, text string, c *secret.Credential, chan
 		t.Fatal(err)
 	}
 	request = s.raw("bank/payout", signed.ContentType, signed.Body)
-	for name, values := range signed.Header {
-		request.Header[name] = values
-	}
+	maps.Copy(request.Header, signed.Header)
 	if change != nil {
 		change(request)
 	}

@@ -6,7 +6,8 @@
 #
 # The binary is static (the image holds no C library), the same wherever it is
 # built, and leaves out the databases of Caddy's ACME server, as Caddy's own
-# releases do.
+# releases do. It sets no GOEXPERIMENT=runtimesecret: docs/operating.md, Memory, says
+# why.
 set -eu
 
 export CGO_ENABLED=0
