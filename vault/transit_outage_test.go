@@ -360,7 +360,14 @@ func TestTransitBatches(t *testing.T) {
 // gets its own signature.
 func TestTransitUnderLoad(t *testing.T) {
 	t.Parallel()
-	server := newTransitVault(t)
+	for name, server := range map[string]*vaulttest.Server{"plain": vaulttest.Start(t), "TLS": vaulttest.Start(t, vaulttest.WithTLS())} {
+		fillTransit(t, server)
+		t.Run(name, func(t *testing.T) { load(t, server) })
+	}
+}
+
+func load(t *testing.T, server *vaulttest.Server) {
+	t.Helper()
 	source, _ := startSource(t, keyless(t, server), vault.Options{})
 	transit := newTransit(t, source, ed25519Key, vault.TransitOptions{})
 	public := publicKey(t, server, ed25519Key.Key)

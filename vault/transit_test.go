@@ -50,6 +50,12 @@ var algorithms = []struct{ name, keyType string }{
 func newTransitVault(tb testing.TB, keyTypes ...string) *vaulttest.Server {
 	tb.Helper()
 	server := vaulttest.Start(tb)
+	fillTransit(tb, server, keyTypes...)
+	return server
+}
+
+func fillTransit(tb testing.TB, server *vaulttest.Server, keyTypes ...string) {
+	tb.Helper()
 	server.EnableKV2("secret")
 	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1001"})
 	server.Policy("nowpay", transitPolicy)
@@ -57,14 +63,13 @@ func newTransitVault(tb testing.TB, keyTypes ...string) *vaulttest.Server {
 	for _, keyType := range append(keyTypes, "ed25519") {
 		server.TransitKey("transit", "nowpay-"+keyType, keyType)
 	}
-	return server
 }
 
 // keyless is config for a secret without a key.
 func keyless(tb testing.TB, server *vaulttest.Server) vault.Config {
 	tb.Helper()
 	return vault.Config{
-		Address: server.Address, Path: path, NoKey: true,
+		Address: server.Address, CAFile: server.CAFile, Path: path, NoKey: true,
 		Auth:    vault.TokenAuth(writeFile(tb, "token", server.Token([]string{"nowpay"}, 0, true))),
 		Refresh: fast, StaleFor: time.Minute,
 	}
