@@ -157,7 +157,9 @@ type Operation struct {
 	// catalogue: as there.
 	MovesMoney *bool `json:"moves_money,omitempty"`
 
-	// Whether a call may cost a fee though it moves no money. Default: false.
+	// Whether a call may cost a fee though it moves no money, or has another effect,
+	// such as a message that is sent. Others are sent once more by the gateway itself
+	// if Nowpay refuses them and the key has been replaced meanwhile. Default: false.
 	MayCost *bool `json:"may_cost,omitempty"`
 
 	// How the body travels, from the merchant and to Nowpay: `json` or `form`.

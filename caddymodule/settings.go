@@ -100,17 +100,18 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	return s, err
 }
 
-// checkSigned refuses to ask for signed callbacks where nothing can verify them.
+// checkSigned refuses to ask for signed callbacks of an account that nothing can
+// verify.
 func (s *settings) checkSigned() error {
 	if s.callbacks == nil || !s.callbacks.Signed {
 		return nil
 	}
-	for _, account := range s.accounts {
-		if _, ok := account.verify.(signer.RequestVerifier); ok {
-			return nil
+	for _, name := range slices.Sorted(maps.Keys(s.accounts)) {
+		if _, ok := s.accounts[name].verify.(signer.RequestVerifier); !ok {
+			return fmt.Errorf("callbacks: signed: account %q has no keys for it, so its callbacks would all be refused: write `verify httpsig { … }` in it", name)
 		}
 	}
-	return errors.New("callbacks: signed: no account has keys for it: write `verify httpsig { … }` in an account")
+	return nil
 }
 
 // accounts loads the guest modules of each account.
@@ -148,6 +149,9 @@ func (a *Account) settings(ctx caddy.Context) (s accountSettings, err error) {
 		if s.verify, err = guest[signer.Verifier](ctx, a, "VerifyRaw"); err != nil {
 			return s, fmt.Errorf("verify: %w", err)
 		}
+	}
+	if err := match(s.sign, s.verify); err != nil {
+		return s, err
 	}
 	if s.overlap = time.Duration(a.Overlap); s.overlap < 0 {
 		return s, errors.New("overlap: must not be negative")

@@ -2,6 +2,7 @@ package caddymodule
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"sync/atomic"
 	"time"
+
+	"github.com/caddyserver/caddy/v2"
 
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
@@ -22,6 +25,9 @@ const (
 	// written in hex.
 	minSharedKey = 32
 	maxSharedKey = 4096
+	// What is fresh unless it is said otherwise.
+	defaultMaxAge = caddy.Duration(time.Minute)
+	defaultSkew   = caddy.Duration(30 * time.Second)
 )
 
 // merchantKeys are the keys with which merchants sign.
@@ -50,12 +56,14 @@ func (a *App) signatures() (*signer.Requests, []*sharedKeyFile, error) {
 	switch {
 	case fresh.MaxAge < 0 || fresh.Skew < 0:
 		return nil, nil, errors.New("signatures: max_age and skew must not be negative")
+	case cmp.Or(fresh.MaxAge, defaultMaxAge)+cmp.Or(fresh.Skew, defaultSkew) > caddy.Duration(signer.MaxFresh):
+		return nil, nil, fmt.Errorf("signatures: max_age and skew together must be at most %v, for which nonces are remembered", signer.MaxFresh)
 	case len(keys.byID) == 0:
 		return nil, nil, nil
 	}
 	return &signer.Requests{
 		Keys:      func(id string) []httpsig.VerifyingKey { return keys.byID[id] },
-		NeedNonce: true, MaxAge: time.Duration(fresh.MaxAge), Skew: time.Duration(fresh.Skew),
+		NeedNonce: true, MaxAge: time.Duration(cmp.Or(fresh.MaxAge, defaultMaxAge)), Skew: time.Duration(cmp.Or(fresh.Skew, defaultSkew)),
 	}, keys.shared, nil
 }
 

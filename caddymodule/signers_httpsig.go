@@ -133,11 +133,7 @@ func (s *HTTPSigSigner) tryComponents() error {
 	if list == nil {
 		return nil
 	}
-	message := &httpsig.Message{
-		Method: http.MethodPost, Scheme: "https", Authority: "nowpay.in", Target: "/api/index.php?route=/api/common/balance",
-		Header: http.Header{"Content-Type": {"application/json"}, "Content-Digest": {httpsig.Digest(nil)}},
-	}
-	_, _, err := httpsig.Sign(context.Background(), message, httpsig.Params{Label: "try", Components: list}, httpsig.HMAC("try")) //nolint:forbidigo // it reaches nothing
+	_, _, err := httpsig.Sign(context.Background(), tryMessage(), httpsig.Params{Label: "try", Components: list}, httpsig.HMAC("try")) //nolint:forbidigo // it reaches nothing
 	if err != nil {
 		return fmt.Errorf("components: %w", err)
 	}
@@ -147,6 +143,14 @@ func (s *HTTPSigSigner) tryComponents() error {
 // Sign implements [signer.Scheme].
 func (s *HTTPSigSigner) Sign(ctx context.Context, r signer.Request, c *secret.Credential) (signer.Signed, error) {
 	return s.scheme.Sign(ctx, r, c)
+}
+
+// tryMessage is a request of nobody's.
+func tryMessage() *httpsig.Message {
+	return &httpsig.Message{
+		Method: http.MethodPost, Scheme: "https", Authority: "nowpay.in", Target: "/api/index.php?route=/api/common/balance",
+		Header: http.Header{"Content-Type": {"application/json"}, "Content-Digest": {httpsig.Digest(nil)}},
+	}
 }
 
 // checkComponents refuses a list without what keeps a request from being changed.
@@ -162,8 +166,8 @@ func checkComponents(list []httpsig.Component) error {
 		return errors.New("components: `@method` must be among them")
 	case !covers("content-digest"):
 		return errors.New("components: `content-digest` must be among them: without it the body is not signed")
-	case !covers("@target-uri") && !covers("@request-target") && !(covers("@path") && covers("@query")):
-		return errors.New("components: the target must be among them: `@target-uri`, `@request-target`, or `@path` and `@query`")
+	case !covers("@target-uri") && !(covers("@authority") && (covers("@request-target") || covers("@path") && covers("@query"))):
+		return errors.New("components: the host and the target must be among them: `@target-uri`, or `@authority` and either `@request-target` or `@path` and `@query`")
 	}
 	return nil
 }

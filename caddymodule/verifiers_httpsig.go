@@ -1,11 +1,14 @@
 package caddymodule
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/caddy/v2"
@@ -68,6 +71,10 @@ type HTTPSigVerifier struct {
 	scheme  signer.HTTPSigVerifier
 	transit string // resolved
 }
+
+// seenAnswers remembers what was accepted once, whatever the account and the
+// configuration.
+var seenAnswers = new(signer.Replays)
 
 // PublicKey is a key that verifies signatures.
 type PublicKey struct {
@@ -143,6 +150,7 @@ func (v *HTTPSigVerifier) Provision(caddy.Context) error {
 	v.scheme.Label = parseOne(r, "label", v.Label, parseLabel)
 	v.scheme.RequestLabel = parseOne(r, "request_label", v.RequestLabel, parseLabel)
 	v.scheme.Tag = parseOne(r, "tag", v.Tag, parseSignatureText)
+	v.scheme.Seen = seenAnswers
 	v.scheme.MaxAge, v.scheme.Skew = time.Duration(v.MaxAge), time.Duration(v.Skew)
 	v.transit = r.text("transit", v.Transit)
 	switch {
@@ -180,6 +188,49 @@ func (v *HTTPSigVerifier) checkShared() error {
 		return errors.New("key: hmac-sha256 has no public keys; its key is that of the account's secret")
 	case v.KeyEncoding != "" && v.Transit != "":
 		return errors.New("key_encoding: with transit the key is Vault's, and is not read here")
+	}
+	return nil
+}
+
+// match makes a verifier expect what the signer of the same account sends, where it is
+// not said otherwise, and refuses what no answer could fulfil.
+func match(sign signer.Scheme, verify signer.Verifier) error {
+	switch v := verify.(type) {
+	case *HTTPSigVerifier:
+		s, signs := sign.(*HTTPSigSigner)
+		if signs {
+			v.scheme.RequestLabel = cmp.Or(v.scheme.RequestLabel, s.scheme.Label)
+		}
+		return v.tryComponents(signs)
+	case *JWEVerifier:
+		if s, ok := sign.(*JWESigner); ok && v.jwe.Accepted == nil {
+			v.jwe.Algorithm = s.jwe.Algorithm
+		}
+	}
+	return nil
+}
+
+// tryComponents signs an answer of nobody's, to find out now what cannot be covered.
+func (v *HTTPSigVerifier) tryComponents(requestsAreSigned bool) error {
+	request := tryMessage()
+	if requestsAreSigned {
+		label := cmp.Or(v.scheme.RequestLabel, "sig1")
+		request.Header["Signature-Input"], request.Header["Signature"] = []string{label + "=()"}, []string{label + "=:AA==:"}
+	} else {
+		delete(request.Header, "Content-Digest")
+	}
+	answer := &httpsig.Message{
+		Status: http.StatusOK, Request: request,
+		Header: http.Header{"Content-Type": {"application/json"}, "Content-Digest": {httpsig.Digest(nil)}},
+	}
+	for _, c := range v.scheme.Components {
+		if text := c.String(); !strings.HasPrefix(text, `"@`) && !strings.Contains(text, ";req") {
+			continue // any field may be in an answer
+		}
+		_, _, err := httpsig.Sign(context.Background(), answer, httpsig.Params{Label: "try", Components: []httpsig.Component{c}}, httpsig.HMAC("try")) //nolint:forbidigo // it reaches nothing
+		if err != nil {
+			return fmt.Errorf("verify: components: no answer could have it signed: %w", err)
+		}
 	}
 	return nil
 }

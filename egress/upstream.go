@@ -29,7 +29,7 @@ func parseUpstream(cfg Config) (upstream, error) {
 		port = map[string]string{"http": "80", "https": "443"}[cfg.URL.Scheme]
 	}
 	number, err := strconv.ParseUint(port, 10, 16)
-	if err != nil || number == 0 {
+	if err != nil || number == 0 || port[0] == '0' { // which would make another name of the same place
 		return upstream{}, fmt.Errorf("bad port %q", port)
 	}
 	up := upstream{

@@ -123,17 +123,19 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 	if err != nil {
 		return CallbackBroken, "", fmt.Errorf("reading the body: %w", err)
 	}
+	received := receivedCallback{Received: callback.Received{
+		Method: r.Method, ContentType: strings.Join(r.Header.Values("Content-Type"), ", "), Query: r.Query, Body: body,
+	}}
 	if g.Callbacks.Signed {
-		if err := g.provenCallback(ctx, r, body); err != nil {
+		if received.Accounts, err = g.provenCallback(ctx, r, body); err != nil {
 			return CallbackRefused, "", err
 		}
 	}
-	received := callback.Received{Method: r.Method, ContentType: strings.Join(r.Header.Values("Content-Type"), ", "), Query: r.Query, Body: body}
-	says, err := g.Callbacks.Shapes.Read(received)
+	says, err := g.Callbacks.Shapes.Read(received.Received)
 	m, bothIDs := journal.Message{Box: journal.Inbox, Kind: says.Shape, Due: g.Now()}, false
 	if err != nil {
 		m.Kind = unreadable
-	} else if t, findErr := g.matching(ctx, says); findErr == nil {
+	} else if t, findErr := g.matching(ctx, says, received.Accounts); findErr == nil {
 		m.Lane, m.Transaction, bothIDs = t.Account, t.ID, exact(t, says)
 	} else if !errors.Is(findErr, journal.ErrNotFound) {
 		return CallbackLost, m.Kind, findErr
@@ -173,11 +175,23 @@ func (g *Gateway) mayCallBack(r CallbackRequest) bool {
 		(g.Callbacks.Proof == nil || g.Callbacks.Proof(r))
 }
 
+// receivedCallback is a callback as it is recorded.
+type receivedCallback struct {
+	callback.Received
+	// Accounts are those by whose keys it is signed; nil: it need not be.
+	Accounts []string `json:",omitempty"`
+}
+
+// identity tells repeated callbacks: those of other accounts are others.
+func (r receivedCallback) identity() []byte {
+	digest := r.Digest()
+	return append(digest[:], strings.Join(r.Accounts, " ")...)
+}
+
 // recordCallback records a callback durably. What is too large to be one is cut.
-func (g *Gateway) recordCallback(ctx context.Context, m journal.Message, received callback.Received) error {
-	digest := received.Digest()
+func (g *Gateway) recordCallback(ctx context.Context, m journal.Message, received receivedCallback) error {
 	var err error
-	if m.ID, err = g.Journal.MessageID(digest[:]); err != nil {
+	if m.ID, err = g.Journal.MessageID(received.identity()); err != nil {
 		return err
 	}
 	const most = callback.MaxBody + 1 // it stays too large
@@ -191,9 +205,10 @@ func (g *Gateway) recordCallback(ctx context.Context, m journal.Message, receive
 
 // matching finds the one transaction that a callback is about: all ids and the
 // amount that it names, as far as they are known, must be the transaction's. Where
-// several accounts have one with its request ID, that with both ids is meant. The
-// error wraps [journal.ErrNotFound] if there is none, or more than one.
-func (g *Gateway) matching(ctx context.Context, c callback.Callback) (journal.Transaction, error) {
+// several accounts have one with its request ID, that with both ids is meant. Only
+// those of the accounts count, unless there are none. The error wraps
+// [journal.ErrNotFound] if there is none, or more than one.
+func (g *Gateway) matching(ctx context.Context, c callback.Callback, accounts []string) (journal.Transaction, error) {
 	filter := journal.Filter{ProviderID: c.ProviderID}
 	if c.RequestID != "" {
 		filter = journal.Filter{RequestID: c.RequestID}
@@ -204,7 +219,7 @@ func (g *Gateway) matching(ctx context.Context, c callback.Callback) (journal.Tr
 		switch {
 		case err != nil:
 			return t, err
-		case !fits(t, c):
+		case !fits(t, c) || accounts != nil && !slices.Contains(accounts, t.Account):
 		case exact(t, c):
 			exactly = append(exactly, t)
 		default:

@@ -111,6 +111,7 @@ type exchange struct {
 	transaction journal.Transaction // of an operation that moves money, once recorded
 	disputed    journal.State       // what the answer said, against the provider's own status
 	unconfirmed bool                // a refusal about which the provider's status said nothing
+	unbound     bool                // the answer's proof does not tie it to this request alone
 }
 
 // Exchange carries a merchant's request to the provider and the answer back.
@@ -156,7 +157,7 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 	if problem := g.admit(x, r); problem != nil {
 		return Answer{}, problem
 	}
-	if problem := g.useNonce(ctx, x, x.merchant); problem != nil {
+	if problem := g.useNonce(ctx, x); problem != nil {
 		return Answer{}, problem
 	}
 	if x.operation.MovesMoney {

@@ -36,11 +36,11 @@ func (g *Gateway) workOff(ctx context.Context, m journal.Message) journal.Messag
 		g.Logger.ErrorContext(ctx, "a callback cannot be read", "message", m.ID, "error", err)
 		return finished(m, journal.Dead, "it cannot be decrypted")
 	}
-	says, err := g.Callbacks.Shapes.Read(received)
+	says, err := g.Callbacks.Shapes.Read(received.Received)
 	if err != nil {
 		return finished(m, journal.Dead, err.Error())
 	}
-	t, err := g.matching(ctx, says)
+	t, err := g.matching(ctx, says, received.Accounts)
 	switch {
 	case errors.Is(err, journal.ErrNotFound):
 		return g.unmatched(ctx, m, says.RequestID == "" || errors.Is(err, errSeveral))
@@ -61,7 +61,7 @@ func (g *Gateway) workOff(ctx context.Context, m journal.Message) journal.Messag
 }
 
 // received is the callback as it came.
-func (g *Gateway) received(m journal.Message) (received callback.Received, err error) {
+func (g *Gateway) received(m journal.Message) (received receivedCallback, err error) {
 	content, err := g.Journal.MessageContent(&m)
 	if err != nil {
 		return received, err

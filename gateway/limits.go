@@ -45,6 +45,13 @@ func (l *Limits) Allow(merchant string) (retryAfter time.Duration, ok bool) {
 	return b.take(l.now)
 }
 
+// GiveBack takes a call back that was counted and turned out not to be the merchant's.
+func (l *Limits) GiveBack(merchant string) {
+	if b := l.buckets[merchant]; b != nil {
+		b.giveBack(l.now)
+	}
+}
+
 // bucket is the tokens of one merchant.
 type bucket struct {
 	rate whitelist.Rate
@@ -72,4 +79,14 @@ func (b *bucket) take(now func() time.Time) (retryAfter time.Duration, ok bool) 
 		reservation.CancelAt(t)
 	}
 	return wait, wait == 0
+}
+
+// giveBack puts a token back, which is never more than there is room for.
+func (b *bucket) giveBack(now func() time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	t := now()
+	if b.limiter.TokensAt(t) <= float64(b.rate.Burst-1) {
+		b.limiter.ReserveN(t, -1)
+	}
 }

@@ -80,8 +80,8 @@ func (g *Gateway) carryConfirmed(ctx context.Context, x *exchange) (answer Answe
 	if problem == nil && x.operation.RevalidatePolicy() == nowpay.RevalidateAlways {
 		answer = g.confirm(ctx, x, answer)
 	}
-	if x.record.Outcome == nowpay.Refused {
-		g.refused(ctx, x)
+	if x.keyMayBeWrong() {
+		g.suspectKey(ctx, x)
 	}
 	return answer, problem
 }

@@ -59,7 +59,7 @@ func (g *Gateway) operations(ctx context.Context, x *exchange, r Request) (Answe
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return Answer{}, &Problem{Code: MethodNotAllowed, Detail: "the list is read with GET", Allow: http.MethodGet}
 	}
-	if problem := g.useNonce(ctx, x, merchant); problem != nil {
+	if problem := g.useNonce(ctx, x); problem != nil {
 		return Answer{}, problem
 	}
 	view := operationsView{Merchant: merchant.Name, Operations: []operationView{}}

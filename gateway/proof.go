@@ -32,7 +32,7 @@ func (g *Gateway) prove(
 	answer := signer.Answer{Status: response.Status, Header: response.Header, Body: response.Body}
 	account := g.Accounts[x.account]
 	if account.Verify == nil {
-		return integrity.Answer(answer), nil
+		return integrity.Answer{Status: answer.Status, Header: answer.Header, Body: answer.Body}, nil
 	}
 	known, release := candidates(account.Secret, used)
 	defer release()
@@ -42,7 +42,8 @@ func (g *Gateway) prove(
 	if err != nil {
 		return integrity.Answer{}, fmt.Errorf("checking the proof of the answer: %w", err)
 	}
-	return integrity.Answer(proven), nil
+	x.unbound = proven.Unbound
+	return integrity.Answer{Status: proven.Status, Header: proven.Header, Body: proven.Body}, nil
 }
 
 // candidates are the credentials that an answer may be proven with: that of its
@@ -65,13 +66,13 @@ func candidates(source secret.Source, used *secret.Credential) (known []*secret.
 // errNoRequestVerifier means that no account says how callbacks would be signed.
 var errNoRequestVerifier = errors.New("no account verifies the signatures of callbacks")
 
-// provenCallback checks that a callback is signed as the answers to one of the
-// accounts are.
-func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []byte) error {
+// provenCallback checks that a callback is signed as the answers to an account are,
+// and gives the accounts of which that is true: it can be about no others.
+func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []byte) (accounts []string, err error) {
 	message := signer.IncomingRequest(r.Method, r.Scheme, r.Host, r.Target, r.Header)
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
 	defer cancel()
-	refused := errNoRequestVerifier
+	err = errNoRequestVerifier
 	for _, name := range slices.Sorted(maps.Keys(g.Accounts)) {
 		account := g.Accounts[name]
 		verifier, ok := account.Verify.(signer.RequestVerifier)
@@ -79,16 +80,20 @@ func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []
 			continue
 		}
 		known := account.Secret.Known()
-		err := verifier.VerifyRequest(ctx, message, body, known)
+		refused := verifier.VerifyRequest(ctx, message, body, known)
 		for _, c := range known {
 			c.Release()
 		}
-		if err == nil {
-			return nil
+		if refused == nil {
+			accounts = append(accounts, name)
+			continue
 		}
-		refused = fmt.Errorf("checking the signature with account %s: %w", name, err)
+		err = fmt.Errorf("checking the signature with account %s: %w", name, refused)
 	}
-	return refused
+	if accounts != nil {
+		return accounts, nil
+	}
+	return nil, err
 }
 
 // unproven is for an answer without its proof: it may be anybody's.
@@ -101,7 +106,8 @@ func (g *Gateway) unproven(x *exchange, err error) (Answer, *Problem) {
 // keyMayBeWrong reports whether the answer is what a wrong key can lead to: a refusal,
 // or an answer without the proof, since nothing is proven to those who are not known.
 func (x *exchange) keyMayBeWrong() bool {
-	return x.record.Outcome == nowpay.Refused || slices.Contains(x.record.Findings, integrity.Unproven)
+	doubtful := func(f integrity.Finding) bool { return f == integrity.Unproven || f == integrity.Unbound }
+	return x.record.Outcome == nowpay.Refused || slices.ContainsFunc(x.record.Findings, doubtful)
 }
 
 // replaced reports whether there is another credential than the one that was
@@ -130,15 +136,15 @@ func another(source secret.Source, version int64) bool {
 	return credential.Version() != version
 }
 
-// refused is for a refusal of what moves money: it is told as it is and never sent
-// again, whatever the reason. The credential is read anew for those that come next,
-// and a person is called.
-func (g *Gateway) refused(ctx context.Context, x *exchange) {
+// suspectKey is for an answer to what moves money that a wrong key can lead to. It is
+// told as it is, and never sent again, whatever the reason. The credential is read anew
+// for those that come next, and a person is called.
+func (g *Gateway) suspectKey(ctx context.Context, x *exchange) {
 	over, cancel := context.WithCancel(ctx)
 	cancel() // it is asked for, and not waited for
 	_ = g.Accounts[x.account].Secret.Refresh(over)
 	if g.alarms.Allow() {
-		g.Logger.ErrorContext(ctx, "the provider refuses what moves money; a person must look at it: is it the key, the address, the balance, a missing field?",
+		g.Logger.ErrorContext(ctx, "the provider refuses what moves money, or does not prove its answer; a person must look at it: is it the key, the address, the balance, a missing field?",
 			"account", x.account, "operation", x.operation.Name, "exchange", x.record.ID, "credential_version", x.record.CredentialVersion)
 	}
 }

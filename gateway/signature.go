@@ -8,7 +8,6 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
 	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
-	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
 // identifySigner verifies the signature of a request, if there is one and merchants
@@ -27,12 +26,14 @@ func (g *Gateway) identifySigner(ctx context.Context, x *exchange, r *Request) e
 	return nil
 }
 
-// checkDigest holds the body of a signed request against the digest that is signed.
-func (x *exchange) checkDigest(header http.Header, body []byte) *Problem {
+// checkDigest holds the body of a signed request against the digest that is signed. A
+// request that somebody has changed is not counted as the merchant's.
+func (g *Gateway) checkDigest(x *exchange, header http.Header, body []byte) *Problem {
 	if x.signature == nil || !signer.CoversBody(*x.signature) {
 		return nil
 	}
 	if err := httpsig.CheckDigest(header, body); err != nil {
+		g.Limits.GiveBack(x.merchant.Name)
 		x.record.Rule += "; the body is not the one that is signed"
 		return &Problem{Code: Unauthenticated, Detail: "the body does not fit its Content-Digest"}
 	}
@@ -42,17 +43,18 @@ func (x *exchange) checkDigest(header http.Header, body []byte) *Problem {
 // useNonce sees to it that a signed request is taken once. It comes when all else is
 // checked, so that nobody can use up the nonce of a request that they cannot make, and
 // before anything happens.
-func (g *Gateway) useNonce(ctx context.Context, x *exchange, merchant *whitelist.Merchant) *Problem {
+func (g *Gateway) useNonce(ctx context.Context, x *exchange) *Problem {
 	if x.signature == nil {
 		return nil
 	}
 	err := g.Journal.UseNonce(ctx, journal.Nonce{
-		Scope: merchant.Name + " " + x.signature.KeyID, Value: x.signature.Nonce, Expires: g.Signatures.Fresh(*x.signature),
+		Scope: x.merchant.Name + " " + x.signature.KeyID, Value: x.signature.Nonce, Expires: g.Signatures.Fresh(*x.signature),
 	})
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, journal.ErrReplayed):
+		g.Limits.GiveBack(x.merchant.Name)
 		x.record.Rule += "; the signature was used before"
 		return &Problem{Code: Unauthenticated, Detail: "a request with this signature was taken before: sign each request anew, with a nonce of its own"}
 	case ctx.Err() != nil:

@@ -45,7 +45,7 @@ func (g *Gateway) identify(ctx context.Context, x *exchange, r Request) *Problem
 	case r.Method != operation.Method:
 		return &Problem{Code: MethodNotAllowed, Detail: "operations are called with " + operation.Method, Allow: operation.Method}
 	}
-	x.merchant, x.account, x.operation = merchant, merchant.Account, operation
+	x.account, x.operation = merchant.Account, operation
 	return nil
 }
 
@@ -70,6 +70,7 @@ func (g *Gateway) decide(ctx context.Context, x *exchange, r Request, operation 
 	x.record.Operation = operation
 	x.record.note(decision)
 	if decision.Allowed {
+		x.merchant = decision.Merchant
 		return decision.Merchant, nil
 	}
 	if unsigned != nil {
@@ -230,7 +231,7 @@ func (g *Gateway) readBody(x *exchange, r Request) (*nowpay.Body, *Problem) {
 	case err != nil:
 		return nil, &Problem{Code: MalformedBody, Detail: "the body did not arrive whole"}
 	}
-	if problem := x.checkDigest(r.Header, raw); problem != nil {
+	if problem := g.checkDigest(x, r.Header, raw); problem != nil {
 		clear(raw)
 		return nil, problem
 	}
@@ -353,6 +354,10 @@ func (g *Gateway) unanswered(x *exchange) (Answer, *Problem) {
 // check holds the answer against the request, and passes on what is genuine.
 func (g *Gateway) check(x *exchange, response integrity.Answer, key secret.Value) (Answer, *Problem) {
 	verdict := integrity.Check(x.sent, response, key)
+	if x.unbound && x.operation.MovesMoney && verdict.Outcome == nowpay.Refused {
+		verdict.Outcome, verdict.Body = nowpay.Unknown, nil
+		verdict.Findings = append(verdict.Findings, integrity.Unbound)
+	}
 	x.record.Outcome, x.record.Findings = verdict.Outcome, verdict.Findings
 	x.record.ProviderID, x.record.Integrity = verdict.ProviderID, verified
 	if verdict.Leak {

@@ -106,11 +106,11 @@ func (g *Gateway) transactions(ctx context.Context, x *exchange, r Request) (Ans
 	}
 	var claimed *claim
 	if action != "" {
-		if claimed, problem = x.readClaim(r, action); problem != nil {
+		if claimed, problem = g.readClaim(x, r, action); problem != nil {
 			return Answer{}, problem
 		}
 	}
-	if problem := g.useNonce(ctx, x, merchant); problem != nil {
+	if problem := g.useNonce(ctx, x); problem != nil {
 		return Answer{}, problem
 	}
 	t, problem := g.ownTransaction(ctx, x, merchant, id)
@@ -301,7 +301,7 @@ func (g *Gateway) reference(t journal.Transaction, content journal.Content) stri
 }
 
 // readClaim reads the optional body of a revalidation.
-func (x *exchange) readClaim(r Request, action string) (*claim, *Problem) {
+func (g *Gateway) readClaim(x *exchange, r Request, action string) (*claim, *Problem) {
 	raw, err := io.ReadAll(io.LimitReader(r.Body, maxClaim+1))
 	switch {
 	case err != nil:
@@ -309,7 +309,7 @@ func (x *exchange) readClaim(r Request, action string) (*claim, *Problem) {
 	case len(raw) > maxClaim:
 		return nil, &Problem{Code: BodyTooLarge, Detail: "the body is an amount and a status"}
 	}
-	if problem := x.checkDigest(r.Header, raw); problem != nil {
+	if problem := g.checkDigest(x, r.Header, raw); problem != nil {
 		return nil, problem
 	}
 	if len(raw) == 0 || action != revalidatePath {

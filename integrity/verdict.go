@@ -68,6 +68,9 @@ const (
 	// Simulated means that a simulator says of itself that it gave the answer, to
 	// a request of a live account.
 	Simulated Finding = "simulator"
+	// Unbound means that a refusal of a payment may be that of another one: it names
+	// none, and its proof ties it to none.
+	Unbound Finding = "unbound"
 	// WrongStatus is not 200.
 	WrongStatus Finding = "status"
 	// WrongContentType is missing, there twice, or not JSON in UTF-8.

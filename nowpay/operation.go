@@ -21,7 +21,8 @@ type Operation struct {
 	Fields []Field
 	// MovesMoney is set if the operation debits a wallet.
 	MovesMoney bool
-	// MayCost is set if it moves no money but may cost a fee.
+	// MayCost is set if it moves no money but may cost a fee, or has another effect, such as a message that is
+	// sent. It is not sent again unasked.
 	MayCost bool
 	// RequestID is the field of the request with the merchant's own id; "" if there is none.
 	RequestID string

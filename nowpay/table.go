@@ -36,18 +36,18 @@ func Documented() []Operation {
 			Name: "common/balance", Method: http.MethodPost, Encoding: JSON, Scale: Scale012,
 		},
 
-		// "Setup box heavy refresh": a command to a set-top box. Answers success, tel, records{desc}.
+		// "Setup box heavy refresh": a command to a set-top box, not to be repeated unasked. Answers success, tel, records{desc}.
 		{
 			Name: "recharge/heavyrefresh", Method: http.MethodPost, Encoding: JSON, Scale: Scale012,
-			Fields:   []Field{digits("operatorid"), digits("number")},
-			Personal: []string{"number", "tel"},
+			Fields:  []Field{digits("operatorid"), digits("number")},
+			MayCost: true, Personal: []string{"number", "tel"},
 		},
 
 		// "Register remitter": all four mandatory, two numeric. Sends an OTP. Answers success 1/0, otp_ref, message.
 		{
 			Name: "bank/register", Method: http.MethodPost, Encoding: JSON, Scale: Scale01,
-			Fields:   []Field{digits("snumber"), text("sname"), digits("spincode"), text("semail")},
-			Personal: []string{"snumber", "sname", "spincode", "semail", "otp_ref"},
+			Fields:  []Field{digits("snumber"), text("sname"), digits("spincode"), text("semail")},
+			MayCost: true, Personal: []string{"snumber", "sname", "spincode", "semail", "otp_ref"},
 		},
 
 		// "Get bank details" (in truth the transfer): at most Rs 5000 each; IMPS or NEFT, "RGTS not yet".
@@ -153,16 +153,16 @@ func Documented() []Operation {
 		// "Balance enquiry": a form post whose page shows values without names; only the answer's are known.
 		{
 			Name: "aeps/be", Method: http.MethodPost, Encoding: Form, Scale: Scale012,
-			Fields:    []Field{optional(requestID(yours))},
-			RequestID: yours, ProviderID: ours,
+			Fields:  []Field{optional(requestID(yours))},
+			MayCost: true, RequestID: yours, ProviderID: ours,
 			Personal: []string{"uid", "PidData", "mobilenumber", "aepsid", "rrn", "balance"},
 		},
 
 		// "Mini statement": as balance enquiry; answers also statement{date, txntype, amount, narration}.
 		{
 			Name: "aeps/ms", Method: http.MethodPost, Encoding: Form, Scale: Scale012,
-			Fields:    []Field{optional(requestID(yours))},
-			RequestID: yours, ProviderID: ours,
+			Fields:  []Field{optional(requestID(yours))},
+			MayCost: true, RequestID: yours, ProviderID: ours,
 			Personal: []string{"uid", "PidData", "mobilenumber", "aepsid", "rrn", "balance", "statement", "narration"},
 		},
 	}

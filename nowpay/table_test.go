@@ -43,8 +43,8 @@ func TestDocumentedTraits(t *testing.T) {
 	const ours, yours = "ourrequestid", "yourrequestid"
 	want := map[string]traits{
 		"common/balance":        {scale: nowpay.Scale012},
-		"recharge/heavyrefresh": {scale: nowpay.Scale012},
-		"bank/register":         {scale: nowpay.Scale01},
+		"recharge/heavyrefresh": {cost: true, scale: nowpay.Scale012},
+		"bank/register":         {cost: true, scale: nowpay.Scale01},
 		"bank/account_transfer": {money: true, scale: nowpay.Scale012, requestID: yours, providerID: ours, amount: "amount", needs: "rrn"},
 		"bank/payout":           {money: true, scale: nowpay.Scale012, requestID: yours, providerID: ours, amount: "amount", needs: "rrn"},
 		"bank/upi_verify":       {cost: true, scale: nowpay.Scale012, requestID: yours, providerID: ours},
@@ -54,8 +54,8 @@ func TestDocumentedTraits(t *testing.T) {
 		"pan/managecoupon":      {money: true, scale: nowpay.ScalePAN, requestID: yours, providerID: ours, status: "pan/coupon_status"},
 		"pan/coupon_status":     {scale: nowpay.Scale012},
 		"aeps/aeps_auth":        {scale: nowpay.Scale01},
-		"aeps/be":               {scale: nowpay.Scale012, requestID: yours, providerID: ours},
-		"aeps/ms":               {scale: nowpay.Scale012, requestID: yours, providerID: ours},
+		"aeps/be":               {cost: true, scale: nowpay.Scale012, requestID: yours, providerID: ours},
+		"aeps/ms":               {cost: true, scale: nowpay.Scale012, requestID: yours, providerID: ours},
 	}
 	ops := nowpay.Documented()
 	if len(ops) != len(want) {

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 )
@@ -21,8 +22,9 @@ const (
 // HTTPSigVerifier verifies the signatures of answers, RFC 9421. An answer must
 // cover its status and the digest of its body, and be bound to its request: by the
 // request's signature, or by its method and target URI. Those that are bound by the
-// latter only are remembered for as long as they are fresh, so that none is accepted
-// twice. The zero value accepts hmac-sha256 with the text of the account's key,
+// latter, without the digest of the request's body, are [Answer.Unbound]; all that are
+// not bound by the signature are remembered for as long as they are fresh, so that none
+// is accepted twice. The zero value accepts hmac-sha256 with the text of the account's key,
 // under its username.
 type HTTPSigVerifier struct {
 	// Keys are those of the provider, by key ID. Nil: the account's own key, for
@@ -49,26 +51,36 @@ type HTTPSigVerifier struct {
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 
+	// Seen remembers answers, over several verifiers. Nil: a memory of its own.
+	Seen *Replays
+
 	once     sync.Once
 	required []httpsig.Component // once it is made
 	binding  httpsig.Component   // by the request's signature
-	seen     replays
 }
 
 var (
 	proven     = components("@status", "content-digest")      //nolint:gochecknoglobals // never changed
 	boundByURI = components("@method;req", "@target-uri;req") //nolint:gochecknoglobals // never changed
+	toItsBody  = components("content-digest;req")             //nolint:gochecknoglobals // never changed
 )
 
 var (
 	errNotBound = errors.New("the signature does not cover the request")
 	errReplayed = errors.New("the signature was seen before")
+	errOwn      = errors.New("it is a request of our own")
 )
 
-// Verify implements [Verifier].
+// Verify implements [Verifier]. The headers of the signature are not in what it gives:
+// they have served.
 func (v *HTTPSigVerifier) Verify(ctx context.Context, sent Signed, a Answer, known []*secret.Credential) (Answer, error) {
-	if err := v.verify(ctx, sent, a, known); err != nil {
+	unbound, err := v.verify(ctx, sent, a, known)
+	if err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrUnverified, err)
+	}
+	a.Unbound = unbound
+	for _, name := range []string{"Signature", "Signature-Input", "Content-Digest"} {
+		delete(a.Header, name)
 	}
 	return a, nil
 }
@@ -82,7 +94,11 @@ func (v *HTTPSigVerifier) VerifyRequest(ctx context.Context, m *httpsig.Message,
 	defer done()
 	requests := Requests{Keys: keys, Label: v.Label, Tag: v.Tag, MaxAge: v.MaxAge, Skew: v.Skew, Now: v.Now}
 	verified, err := requests.Verify(ctx, m)
-	if err == nil && (len(body) > 0 || verified.Covers(digest...)) {
+	switch {
+	case err != nil:
+	case v.Keys == nil && hasUsername(body):
+		err = errOwn // which has the same key, and is sent back
+	case len(body) > 0 || verified.Covers(digest...):
 		err = httpsig.CheckDigest(m.Header, body)
 	}
 	if err != nil {
@@ -91,15 +107,25 @@ func (v *HTTPSigVerifier) VerifyRequest(ctx context.Context, m *httpsig.Message,
 	return nil
 }
 
-func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, known []*secret.Credential) error {
+// hasUsername reports whether a body has the member that all of our requests have.
+func hasUsername(body []byte) bool {
+	for _, parse := range []func([]byte, nowpay.Limits) (*nowpay.Body, error){nowpay.ParseJSON, nowpay.ParseForm} {
+		if b, err := parse(body, nowpay.Limits{Bytes: max(len(body), 1)}); err == nil && b.Has("username") {
+			return true
+		}
+	}
+	return false
+}
+
+func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, known []*secret.Credential) (unbound bool, err error) {
 	v.once.Do(v.prepare)
 	request, err := sent.message()
 	if err != nil {
-		return err
+		return false, err
 	}
 	keys, done, err := v.keys(known)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer done()
 	policy := httpsig.Policy{
@@ -109,30 +135,32 @@ func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, kno
 	response := &httpsig.Message{Status: a.Status, Header: a.Header, Request: request}
 	verified, err := httpsig.Verify(ctx, response, policy)
 	if err != nil {
-		return err
+		return false, err
 	}
 	if err := httpsig.CheckDigest(a.Header, a.Body); err != nil {
-		return err
+		return false, err
 	}
-	return v.bound(verified, a, policy)
+	return v.bound(verified, policy)
 }
 
-// bound checks that a signature is for the answer to this request, and to no other.
-func (v *HTTPSigVerifier) bound(verified httpsig.Verified, a Answer, p httpsig.Policy) error {
-	if verified.Covers(v.binding) {
-		return nil // whose nonce is in no other
+// bound checks that a signature is for the answer to this request, as far as it tells.
+func (v *HTTPSigVerifier) bound(verified httpsig.Verified, p httpsig.Policy) (unbound bool, err error) {
+	switch {
+	case verified.Covers(v.binding):
+		return false, nil // whose nonce is in no other
+	case !verified.Covers(boundByURI...):
+		return false, errNotBound
+	case v.Seen.again(verified.Identity(), p.Now, p.Now.Add(p.MaxAge+p.Skew)):
+		return false, errReplayed
 	}
-	if !verified.Covers(boundByURI...) {
-		return errNotBound
-	}
-	if v.seen.again(identity(verified, a), p.Now, p.Now.Add(p.MaxAge+p.Skew)) {
-		return errReplayed
-	}
-	return nil
+	return !verified.Covers(toItsBody...), nil
 }
 
 // prepare makes what is the same for all answers.
 func (v *HTTPSigVerifier) prepare() {
+	if v.Seen == nil {
+		v.Seen = new(Replays)
+	}
 	v.required = slices.Concat(proven, v.Components)
 	v.binding = components(`"signature";req;key="` + cmp.Or(v.RequestLabel, defaultLabel) + `"`)[0]
 }
@@ -151,13 +179,17 @@ func (v *HTTPSigVerifier) keys(known []*secret.Credential) (keys func(id string)
 	for _, c := range known {
 		o := ownKey{id: v.KeyID, username: c.Username(), key: v.Key}
 		if v.Key == nil {
-			if o.shared, err = sharedKey(c, v.KeyEncoding); err != nil {
-				done()
-				return nil, nil, err
+			shared, unfit := sharedKey(c, v.KeyEncoding)
+			if unfit != nil { // the others may do
+				err = unfit
+				continue
 			}
-			o.key = o.shared
+			o.key, o.shared = shared, shared
 		}
 		own = append(own, o)
+	}
+	if len(own) == 0 {
+		return nil, nil, err
 	}
 	return func(id string) []httpsig.VerifyingKey { return keysOf(own, id) }, done, nil
 }

@@ -24,20 +24,27 @@ type Requests struct {
 	// NeedNonce refuses signatures without a nonce.
 	NeedNonce bool
 	// MaxAge is how old a signature may be, and Skew how far the clocks may be apart.
-	// 0: one minute, and 30 seconds.
+	// 0: one minute, and 30 seconds. Together they must not be more than MaxFresh.
 	MaxAge, Skew time.Duration
 	// Now is the clock. Nil: time.Now.
 	Now func() time.Time
 }
 
+// MaxFresh is for how long a signature of a request can be fresh. Its nonce is
+// remembered for that long, whatever the age that is allowed: another configuration may
+// allow more.
+const MaxFresh = 15 * time.Minute
+
 var (
 	method = components("@method")        //nolint:gochecknoglobals // never changed
 	digest = components("content-digest") //nolint:gochecknoglobals // never changed
 	// targets are the ways to cover all of a target.
-	targets = [][]httpsig.Component{components("@target-uri"), components("@request-target"), components("@path", "@query")} //nolint:gochecknoglobals // never changed
+	targets = [][]httpsig.Component{ //nolint:gochecknoglobals // never changed
+		components("@target-uri"), components("@authority", "@request-target"), components("@authority", "@path", "@query"),
+	}
 )
 
-var errTarget = errors.New("the signature does not cover the target: @target-uri, @request-target, or @path and @query")
+var errTarget = errors.New("the signature does not cover the host and the target: @target-uri, or @authority with @request-target or with @path and @query")
 
 // IsSigned reports whether a message has anything of a signature.
 func IsSigned(header http.Header) bool {
@@ -68,13 +75,10 @@ func (v *Requests) Verify(ctx context.Context, m *httpsig.Message) (httpsig.Veri
 // CoversBody reports whether a signature covers the digest of the body.
 func CoversBody(v httpsig.Verified) bool { return v.Covers(digest...) }
 
-// Fresh is until when a signature is fresh: until then its nonce must be remembered.
-func (v *Requests) Fresh(s httpsig.Verified) time.Time {
-	until := s.Created.Add(cmp.Or(v.MaxAge, defaultMaxAge))
-	if !s.Expires.IsZero() && s.Expires.Before(until) {
-		until = s.Expires
-	}
-	return until.Add(cmp.Or(v.Skew, defaultSkew)).Add(time.Second) // of which signatures have whole ones
+// Fresh is until when a signature can be fresh: until then its nonce must be
+// remembered.
+func (*Requests) Fresh(s httpsig.Verified) time.Time {
+	return s.Created.Add(MaxFresh + time.Second) // of which signatures have whole ones
 }
 
 // IncomingRequest is what of a request that was received can be signed. Host is as

@@ -72,6 +72,9 @@ type Answer struct {
 	Status int
 	Header http.Header
 	Body   []byte
+	// Unbound says of an answer that was verified that it may be the one to another
+	// request of the same kind: its proof does not tie it to this one alone.
+	Unbound bool
 }
 
 // RequestVerifier is a [Verifier] that also verifies requests of the provider's own:

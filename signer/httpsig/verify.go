@@ -2,6 +2,7 @@ package httpsig
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -46,6 +47,8 @@ type Verified struct {
 	// Signature is not the only one that fits the message for ECDSAP256SHA256 and
 	// RSAPSSSHA512: it does not tell whether a message came before.
 	Signature []byte
+
+	base []byte
 }
 
 // Covers reports whether all components are among those that are signed.
@@ -101,6 +104,7 @@ func Verify(ctx context.Context, m *Message, p Policy) (Verified, error) {
 	}
 	for _, k := range keys {
 		if err = k.Verify(ctx, base, r.Signature); err == nil {
+			r.base = base
 			return r.Verified, nil
 		}
 		if !errors.Is(err, ErrWrong) {
@@ -109,6 +113,11 @@ func Verify(ctx context.Context, m *Message, p Policy) (Verified, error) {
 	}
 	return Verified{}, err
 }
+
+// Identity is the same for two good signatures if, and only if, they are over the same
+// values with the same parameters. Their bytes are not: of some algorithms, anyone can
+// make another signature that is as good.
+func (v Verified) Identity() [sha256.Size]byte { return sha256.Sum256(v.base) }
 
 // received is a signature that was read and not checked yet.
 type received struct {
