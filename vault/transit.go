@@ -63,7 +63,7 @@ type TransitOptions struct {
 // logins of a Source. Its methods are safe for concurrent use.
 //
 // Calls that come while others are under way share a request. A lone call does
-// not wait for company. Nothing is tried for longer than [TransitConfig.Timeout],
+// not wait for company. They share no lock but that of a channel. Nothing is tried for longer than [TransitConfig.Timeout],
 // and no call waits where too many do: it fails.
 type Transit struct {
 	source *Source
