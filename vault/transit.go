@@ -63,8 +63,9 @@ type TransitOptions struct {
 // logins of a Source. Its methods are safe for concurrent use.
 //
 // Calls that come while others are under way share a request. A lone call does
-// not wait for company. They share no lock but that of a channel. Nothing is tried for longer than [TransitConfig.Timeout],
-// and no call waits where too many do: it fails.
+// not wait for company. Nothing is tried for longer than [TransitConfig.Timeout],
+// and no call waits where too many do: it fails. Calls have no lock in common but
+// that of a channel.
 type Transit struct {
 	source *Source
 	cfg    TransitConfig
