@@ -55,6 +55,7 @@ type HTTPSigVerifier struct {
 	// Seen remembers answers, over several verifiers. Nil: a memory of its own.
 	Seen *Replays
 
+	lists    httpsig.Lists
 	once     sync.Once
 	required []httpsig.Component // once it is made
 	binding  httpsig.Component   // by the request's signature
@@ -135,6 +136,7 @@ func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, kno
 	policy := httpsig.Policy{
 		Label: v.Label, Tag: v.Tag, Components: v.required, Keys: keys,
 		Now: timeOf(v.Now), MaxAge: cmp.Or(v.MaxAge, defaultMaxAge), Skew: cmp.Or(v.Skew, defaultSkew),
+		Lists: &v.lists,
 	}
 	response := &httpsig.Message{Status: a.Status, Header: a.Header, Request: request}
 	verified, err := httpsig.Verify(ctx, response, policy)
