@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"unicode"
 
@@ -75,7 +74,7 @@ func word(path, text string) (string, error) {
 // readLoginFile returns a file's text, without the white space around it that
 // editors and mounts of secrets like to add.
 func readLoginFile(path string) (string, error) {
-	f, err := os.Open(path)
+	f, _, err := openRegular(path)
 	if err != nil {
 		return "", err
 	}

@@ -22,7 +22,10 @@ func AppRoleAuth(roleID, secretIDFile string) Auth {
 // and the secret ID kept in memory. If it cannot be unwrapped, that of the token
 // before is used on.
 func WrappedAppRoleAuth(roleID, tokenFile string) Auth {
-	return &wrappedAppRoleAuth{appRoleAuth: appRoleAuth{roleID: roleID, secretIDFile: tokenFile}}
+	return &wrappedAppRoleAuth{
+		appRoleAuth: appRoleAuth{roleID: roleID, secretIDFile: tokenFile},
+		wrapped:     newWrapped(),
+	}
 }
 
 type appRoleAuth struct{ roleID, secretIDFile string }
@@ -53,7 +56,7 @@ func (a appRoleAuth) loginWith(ctx context.Context, d door, secretID string) (*a
 
 type wrappedAppRoleAuth struct {
 	appRoleAuth
-	wrapped wrapped
+	wrapped *wrapped
 }
 
 // look implements looker.

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"os"
 
 	"github.com/hashicorp/vault/api"
 )
@@ -52,11 +51,11 @@ func (p keyPair) validate() error {
 // load is what tls.Config calls for a client certificate, in each handshake
 // with a server that asks for one.
 func (p keyPair) load(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
-	cert, err := os.ReadFile(p.cert)
+	cert, err := readRegular(p.cert)
 	if err != nil {
 		return nil, &certificateError{err}
 	}
-	key, err := os.ReadFile(p.key)
+	key, err := readRegular(p.key)
 	if err != nil {
 		return nil, &certificateError{err}
 	}

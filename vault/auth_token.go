@@ -16,11 +16,11 @@ import (
 // The file may also hold a response-wrapped token in the JSON form that Vault
 // Agent's sinks have. It is unwrapped as soon as it is seen, once, and the token
 // kept in memory.
-func TokenAuth(file string) Auth { return &tokenAuth{file: file} }
+func TokenAuth(file string) Auth { return &tokenAuth{file: file, wrapped: newWrapped()} }
 
 type tokenAuth struct {
 	file    string
-	wrapped wrapped
+	wrapped *wrapped
 }
 
 func (*tokenAuth) String() string { return "token" }

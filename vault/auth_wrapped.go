@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/vault/api"
 
@@ -23,12 +24,20 @@ type looker interface {
 }
 
 // wrapped keeps what the wrapping token in a file stood for: it can be unwrapped
-// only once. The zero value has nothing yet. It is safe for concurrent use.
+// only once. It is safe for concurrent use.
 type wrapped struct {
-	mu    sync.Mutex
+	turn chan struct{} // has room for the one who unwraps
+
+	mu    sync.Mutex        // never held for long
 	token [sha256.Size]byte // its hash
 	value secret.Value
 }
+
+func newWrapped() *wrapped { return &wrapped{turn: make(chan struct{}, 1)} }
+
+// patience is how long is waited for another account that unwraps, if there is
+// something to go on with.
+const patience = 2 * time.Second
 
 // unwrapping says what to expect of a wrapping token.
 type unwrapping struct {
@@ -46,10 +55,15 @@ var errUnwrap = errors.New("not a valid wrapping token")
 // one that was exchanged last. Before, it asks Vault where the token is from:
 // somebody could have put something of their own into the file.
 func (w *wrapped) unwrap(ctx context.Context, d door, token string, u unwrapping) (renewed bool, err error) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
 	hash := sha256.Sum256([]byte(token))
-	if hash == w.token {
+	if w.has(hash) {
+		return false, nil
+	}
+	if err := w.await(ctx); err != nil {
+		return false, fmt.Errorf("waiting for another account that unwraps the token in %s: %w", u.file, err)
+	}
+	defer func() { <-w.turn }()
+	if w.has(hash) {
 		return false, nil
 	}
 	// Without the session's token, which is not good for it: a shallow copy.
@@ -67,6 +81,9 @@ func (w *wrapped) unwrap(ctx context.Context, d door, token string, u unwrapping
 		return false, fmt.Errorf("looking up the wrapping token in %s: it is from %q and stands for no %s: find out who put it there",
 			u.file, clean(path, []string{token}), u.what)
 	}
+	// The answer comes only once, and is of use to others even if this source ends.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
 	client.SetToken(token)
 	answer, err := client.Logical().WriteWithContext(ctx, "sys/wrapping/unwrap", nil)
 	if err != nil {
@@ -79,9 +96,37 @@ func (w *wrapped) unwrap(ctx context.Context, d door, token string, u unwrapping
 	if value == "" {
 		return false, fmt.Errorf("unwrapping the token in %s: %w", u.file, errAnswer)
 	}
+	w.keep(hash, value)
+	return true, nil
+}
+
+// await takes the turn, which the caller gives back.
+func (w *wrapped) await(ctx context.Context) error {
+	if w.last() != "" {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, patience)
+		defer cancel()
+	}
+	select {
+	case w.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// has reports whether the token with the hash is the one that was exchanged last.
+func (w *wrapped) has(hash [sha256.Size]byte) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return hash == w.token
+}
+
+func (w *wrapped) keep(hash [sha256.Size]byte, value string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.value.Wipe()
 	w.token, w.value = hash, secret.New([]byte(value))
-	return true, nil
 }
 
 // last returns what was unwrapped last, "" if there is nothing yet.

@@ -112,7 +112,7 @@ func ReadAuthorities(path string) ([]byte, error) {
 		return nil, err
 	}
 	if !info.IsDir() {
-		return os.ReadFile(path)
+		return readRegular(path)
 	}
 	entries, err := os.ReadDir(path)
 	if err != nil {
@@ -123,7 +123,7 @@ func ReadAuthorities(path string) ([]byte, error) {
 		if !slices.Contains([]string{".pem", ".crt", ".cer"}, filepath.Ext(entry.Name())) {
 			continue
 		}
-		pem, err := os.ReadFile(filepath.Join(path, entry.Name()))
+		pem, err := readRegular(filepath.Join(path, entry.Name()))
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,10 @@ const (
 	maxFile = 64 << 10
 )
 
-var errBeingReplaced = errors.New("they have changed: used if they are the same in a second")
+var (
+	errBeingReplaced = errors.New("they have changed: used if they are the same in a second")
+	errNotRegular    = errors.New("it is not a regular file")
+)
 
 // The modes that files may have.
 const (
@@ -170,20 +173,13 @@ func gone(step Step, subject string, err error) error {
 // readFile returns all that the file holds: it is small, and time stamps are
 // too coarse to tell every change. The caller wipes it.
 func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
-	// Not blocking, in case it is a pipe that nobody writes to.
-	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	file, mode, err := openRegular(path)
 	if err != nil {
 		return nil, withoutPath(err)
 	}
 	defer file.Close()
-	info, err := file.Stat()
-	switch {
-	case err != nil:
-		return nil, withoutPath(err)
-	case !info.Mode().IsRegular():
-		return nil, errors.New("it is not a regular file")
-	case info.Mode().Perm()&forbidden != 0:
-		return nil, fmt.Errorf("its mode %04o lets others at it: run chmod %o", info.Mode().Perm(), 0o677&^forbidden)
+	if mode.Perm()&forbidden != 0 {
+		return nil, fmt.Errorf("its mode %04o lets others at it: run chmod %o", mode.Perm(), 0o677&^forbidden)
 	}
 	content, err := readAll(io.LimitReader(file, maxFile+1))
 	if err != nil {
@@ -194,6 +190,34 @@ func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 		return nil, fmt.Errorf("it is longer than %d bytes", maxFile)
 	}
 	return content, nil
+}
+
+// openRegular opens a file to be read, and returns its mode. It takes regular files
+// only and never blocks, as a pipe that nobody writes to would.
+func openRegular(path string) (*os.File, fs.FileMode, error) {
+	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, 0, err //nolint:wrapcheck // it says all
+	}
+	info, err := file.Stat()
+	if err == nil && !info.Mode().IsRegular() {
+		err = &os.PathError{Op: "open", Path: path, Err: errNotRegular}
+	}
+	if err != nil {
+		_ = file.Close()
+		return nil, 0, err //nolint:wrapcheck // it says all
+	}
+	return file, info.Mode(), nil
+}
+
+// readRegular is os.ReadFile for regular files.
+func readRegular(path string) ([]byte, error) {
+	file, _, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	return readAll(file)
 }
 
 // withoutLineEnd takes away the line end that tools like to put behind a text.

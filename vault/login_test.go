@@ -1,11 +1,14 @@
 package vault_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"io/fs"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -238,5 +241,65 @@ func TestCertRenewed(t *testing.T) {
 	eventually(t, "recovery", available(s))
 	if got := log.count(msgFailing); got <= before {
 		t.Errorf("the failure was not logged: %s", log)
+	}
+}
+
+// TestLoginFileThatIsAPipe: nobody may ever write to it, and nobody waits for that.
+func TestLoginFileThatIsAPipe(t *testing.T) {
+	t.Parallel()
+	pipe := filepath.Join(t.TempDir(), "pipe.pem")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f := newFake(t, nil)
+	secure := httptest.NewUnstartedServer(f)
+	secure.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	secure.StartTLS()
+	t.Cleanup(secure.Close)
+	certificate, key := vaulttest.NewAuthority(t).Issue("gateway.internal", time.Hour)
+	certFile, keyFile := writeFile(t, "cert.pem", certificate), writeFile(t, "key.pem", key)
+	ca := writeFile(t, "ca.pem", encodePEM(secure.Certificate()))
+	for name, auth := range map[string]vault.Auth{
+		"secret ID":         vault.AppRoleAuth("role", pipe),
+		"wrapped secret ID": vault.WrappedAppRoleAuth("role", pipe),
+		"token":             vault.TokenAuth(pipe),
+		"JWT":               vault.JWTAuth("role", pipe),
+		"certificate":       vault.CertAuth("role", pipe, keyFile),
+		"its key":           vault.CertAuth("role", certFile, pipe),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cfg := f.config(t)
+			cfg.Address, cfg.CAFile, cfg.Auth = secure.URL, ca, auth
+			s, _ := newSource(t, cfg, vault.Options{})
+			err := soon(t, func() error { defer s.Close(); return s.Start(t.Context()) })
+			mustFailAt(t, err, vault.StepLogin)
+			if !strings.Contains(err.Error(), "not a regular file") {
+				t.Errorf("Start(): %v", err)
+			}
+		})
+	}
+	for name, path := range map[string]string{"authorities": pipe, "among authorities": filepath.Dir(pipe)} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			err := soon(t, func() error { _, err := vault.ReadAuthorities(path); return err })
+			if err == nil || !strings.Contains(err.Error(), "not a regular file") {
+				t.Errorf("ReadAuthorities(): %v", err)
+			}
+		})
+	}
+}
+
+// soon returns what f does, which must not take long.
+func soon(t *testing.T, f func() error) error {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(20 * time.Second):
+		t.Fatal("it blocks")
+		return nil
 	}
 }

@@ -111,7 +111,9 @@ func (s *Source) run(ctx context.Context) {
 			}
 			close(d.done)
 		case <-s.wake:
-			timer.Reset(s.pause())
+			if !s.backsOff() {
+				timer.Reset(s.pause())
+			}
 		case <-timer.C:
 			s.answer(func() error { return s.refresh(ctx) })
 			if ctx.Err() != nil {
@@ -128,14 +130,13 @@ func (s *Source) run(ctx context.Context) {
 // secret may still be older than its policies, and is replaced if it is not quite
 // new. However often it is called, it asks Vault no more often than Refresh.
 func (s *Source) reconsider(ctx context.Context, token string) bool {
-	if s.session == nil || s.session.kv.token != token {
-		return false // given up already
+	if newest := s.token.Load(); newest == nil || *newest != token {
+		return false // replaced already
 	}
-	now := s.now()
 	switch {
-	case now.Sub(s.session.since) >= maxBackoff:
+	case s.session != nil && s.now().Sub(s.session.since) >= maxBackoff:
 		s.logout()
-	case now.Sub(s.fetched) < minPause:
+	case s.backsOff() || s.pause() > 0:
 		return false
 	}
 	s.answer(func() error { return s.refresh(ctx) })
@@ -172,6 +173,10 @@ func (s *Source) delay() time.Duration {
 	return min(refresh, backoff/2+time.Duration(float64(backoff/2)*s.rand()))
 }
 
+// backsOff reports whether the next fetch comes when it is due and no sooner,
+// whoever asks: it would be another login, and the last one came to nothing.
+func (s *Source) backsOff() bool { return s.session == nil && s.failures > 0 }
+
 // pause is the time to a fetch that somebody asks for. However many ask, and
 // however often, Vault is not asked more often.
 func (s *Source) pause() time.Duration {
@@ -184,12 +189,14 @@ func (s *Source) refresh(ctx context.Context) error {
 	defer cancel()
 	c, err := s.fetch(ctx)
 	s.fetched = s.now()
-	var doubt error
 	if err != nil {
 		s.failures++
 	} else {
 		s.failures = 0
-		doubt = s.look(ctx)
+	}
+	doubt := s.look(ctx)
+	if err != nil && doubt != nil {
+		err, doubt = fmt.Errorf("%w; and %w", err, doubt), nil
 	}
 	s.settle(c, err)
 	if doubt != nil {
@@ -198,12 +205,12 @@ func (s *Source) refresh(ctx context.Context) error {
 	return err
 }
 
-// look has a login method that must look at its file between logins do so. What
-// it finds there is used from the next fetch on: the old secret ID may end with
-// the new one.
+// look has a login method that must look at its file between logins do so,
+// whether or not there is a secret to be read. What it finds there is used from the
+// next fetch on: the old secret ID may end with the new one.
 func (s *Source) look(ctx context.Context) error {
 	method, ok := s.cfg.Auth.(looker)
-	if !ok {
+	if !ok || s.session == nil { // the next login looks
 		return nil
 	}
 	renewed, err := method.look(ctx, s.door())

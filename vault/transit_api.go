@@ -297,16 +297,22 @@ func (t *Transit) ask(ctx context.Context, q question, answer any) error {
 }
 
 // insist is exchange, again while it is a standby that answers which is behind the
-// login, as often as the source's own requests are made.
+// login, as often as the source's own requests are made. As with those, the index
+// is given up then: perhaps no server ever gets there.
 func (t *Transit) insist(ctx context.Context, q question, token string, answer any) error {
 	for n := 0; ; n++ {
 		err := t.exchange(ctx, q, token, answer)
-		if !errors.Is(err, errBehind) || n == maxBehind {
+		if !errors.Is(err, errBehind) {
+			return err
+		}
+		if n == maxBehind {
+			t.source.guard.index.Store(nil)
 			return err
 		}
 		select {
 		case <-time.After(minBehind << n):
 		case <-ctx.Done():
+			t.source.guard.index.Store(nil)
 			return err
 		}
 	}
