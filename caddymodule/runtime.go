@@ -154,7 +154,7 @@ func (r *runtime) unserve() {
 		for name, source := range previous.signing {
 			source.SetLogger(previous.logger.With("merchant", name))
 		}
-		previous.keepPrevious()
+		previous.keepPrevious(nil)
 		previous.journal.SetLogger(previous.logger)
 	}
 }
@@ -214,9 +214,13 @@ func (r *runtime) drain() {
 	r.underWay.Wait()
 }
 
-// close gives the resources back, now or when the last exchange is over. It may
-// be called twice.
+// close gives the resources back, now or when the last exchange is over. From now on
+// nobody returns to r: what another one serves with, it has to itself. It may be
+// called twice.
 func (r *runtime) close() {
+	if other := serving.Load(); other != nil && other != r {
+		other.keepPrevious(nil)
+	}
 	r.started() // or given up: those who wait are sent on
 	r.mu.Lock()
 	defer r.mu.Unlock()
