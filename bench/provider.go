@@ -67,19 +67,21 @@ func answerAll(conn net.Conn) {
 }
 
 // components are what the provider signs.
-var components = []string{"@status", "content-digest", `"signature";req;key="sig1"`}
+var components = func() (list []httpsig.Component) {
+	for _, text := range []string{"@status", "content-digest", `"signature";req;key="sig1"`} {
+		component, err := httpsig.ParseComponent(text)
+		if err != nil {
+			panic(err)
+		}
+		list = append(list, component)
+	}
+	return list
+}()
 
 // sign writes the headers of a signed answer.
 func sign(out io.Writer, request *http.Request, answer []byte) error {
 	header := http.Header{"Content-Digest": {httpsig.Digest(answer)}}
-	params := httpsig.Params{Label: "sig1", Created: time.Now(), KeyID: "2000"}
-	for _, text := range components {
-		component, err := httpsig.ParseComponent(text)
-		if err != nil {
-			return fmt.Errorf("reading a component: %w", err)
-		}
-		params.Components = append(params.Components, component)
-	}
+	params := httpsig.Params{Label: "sig1", Components: components, Created: time.Now(), KeyID: "2000"}
 	message := &httpsig.Message{Status: http.StatusOK, Header: header, Request: &httpsig.Message{Header: request.Header}}
 	input, signature, err := httpsig.Sign(context.Background(), message, params, httpsig.HMAC(key))
 	if err != nil {

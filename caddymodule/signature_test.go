@@ -263,3 +263,39 @@ func TestMerchantSharedKeyFile(t *testing.T) {
 		t.Errorf("the configuration before: %d %s", answer.StatusCode, answer.Body)
 	}
 }
+
+// TestMerchantReplayAndRate: what a stranger plays again, whole or changed, does not use
+// up what the merchant may call.
+func TestMerchantReplayAndRate(t *testing.T) {
+	s := startSigningShop(t, httpsig.Ed25519, gatewaytest.Options{Shop: "rate 3/1h 3"})
+	r := s.signed(t, http.MethodPost, "/api/common/balance", "{}")
+	for i := range 8 {
+		c := r.Clone(t.Context())
+		replaceBody(c, []string{"{}", `{"a":"b"}`}[i%2])
+		if status, _ := s.send(t, c); i > 0 && status != http.StatusUnauthorized {
+			t.Errorf("try %d: %d", i, status)
+		}
+	}
+	for range 2 {
+		if status, problem := s.send(t, s.signed(t, http.MethodPost, "/api/common/balance", "{}")); status != http.StatusOK {
+			t.Errorf("the merchant's own: %d %s", status, problem)
+		}
+	}
+}
+
+// TestMerchantReplayOverReload: a signature that is too old stays used, also if an older
+// one may be by the next configuration.
+func TestMerchantReplayOverReload(t *testing.T) {
+	s := startSigningShop(t, httpsig.Ed25519, gatewaytest.Options{})
+	r := s.signed(t, http.MethodPost, "/api/common/balance", "{}", func(p *httpsig.Params, _ *http.Request) { p.Created = time.Now().Add(-50 * time.Second) })
+	again := func() *http.Request { c := r.Clone(t.Context()); replaceBody(c, "{}"); return c }
+	if status, problem := s.send(t, again()); status != http.StatusOK {
+		t.Fatalf("%d %s", status, problem)
+	}
+	o := s.options
+	o.Nowpay = "signatures {\nmax_age 14m\n}"
+	mustReload(t, s.Gateway, o)
+	if status, _ := s.send(t, again()); status != http.StatusUnauthorized {
+		t.Errorf("again: %d", status)
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 )
 
 const (
@@ -67,7 +68,8 @@ func candidates(source secret.Source, used *secret.Credential) (known []*secret.
 var errNoRequestVerifier = errors.New("no account verifies the signatures of callbacks")
 
 // provenCallback checks that a callback is signed as the answers to an account are,
-// and gives the accounts of which that is true: it can be about no others.
+// and gives the accounts of which that is true: it can be about no others. The error
+// wraps [secret.ErrUnavailable] if there was no key to tell it by.
 func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []byte) (accounts []string, err error) {
 	message := signer.IncomingRequest(r.Method, r.Scheme, r.Host, r.Target, r.Header)
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
@@ -79,21 +81,35 @@ func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []
 		if !ok {
 			continue
 		}
-		known := account.Secret.Known()
-		refused := verifier.VerifyRequest(ctx, message, body, known)
-		for _, c := range known {
-			c.Release()
-		}
+		refused := verifyRequest(ctx, account.Secret, verifier, message, body)
 		if refused == nil {
 			accounts = append(accounts, name)
 			continue
 		}
-		err = fmt.Errorf("checking the signature with account %s: %w", name, refused)
+		if !errors.Is(err, secret.ErrUnavailable) { // which another account's refusal does not take back
+			err = fmt.Errorf("checking the signature with account %s: %w", name, refused)
+		}
 	}
 	if accounts != nil {
 		return accounts, nil
 	}
 	return nil, err
+}
+
+// verifyRequest verifies with the credentials that are known, and says that there are
+// none if that is why it fails.
+func verifyRequest(ctx context.Context, source secret.Source, v signer.RequestVerifier, m *httpsig.Message, body []byte) error {
+	known := source.Known()
+	defer func() {
+		for _, c := range known {
+			c.Release()
+		}
+	}()
+	err := v.VerifyRequest(ctx, m, body, known)
+	if err != nil && len(known) == 0 {
+		err = fmt.Errorf("%w: %w", secret.ErrUnavailable, err)
+	}
+	return err
 }
 
 // unproven is for an answer without its proof: it may be anybody's.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -78,10 +79,13 @@ func (v *HTTPSigVerifier) Verify(ctx context.Context, sent Signed, a Answer, kno
 	if err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrUnverified, err)
 	}
-	a.Unbound = unbound
-	for _, name := range []string{"Signature", "Signature-Input", "Content-Digest"} {
-		delete(a.Header, name)
+	rest := make(http.Header, len(a.Header))
+	for name, values := range a.Header {
+		if name != "Signature" && name != "Signature-Input" && name != "Content-Digest" {
+			rest[name] = values
+		}
 	}
+	a.Header, a.Unbound = rest, unbound
 	return a, nil
 }
 
