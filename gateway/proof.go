@@ -131,7 +131,7 @@ func (x *exchange) keyMayBeWrong() bool {
 // are refused for other reasons do not wait.
 func (g *Gateway) replaced(ctx context.Context, x *exchange) bool {
 	source := g.Accounts[x.account].Secret
-	if another(source, x.record.CredentialVersion) {
+	if another(source, x.used) {
 		return true
 	}
 	if source.Status().Age < freshEnough {
@@ -139,17 +139,18 @@ func (g *Gateway) replaced(ctx context.Context, x *exchange) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
-	return source.Refresh(ctx) == nil && another(source, x.record.CredentialVersion)
+	return source.Refresh(ctx) == nil && another(source, x.used)
 }
 
-// another reports whether the source has another version of the credential.
-func another(source secret.Source, version int64) bool {
+// another reports whether the source has another credential than the used one, if
+// under the same version: one that is deleted and written again may have that.
+func another(source secret.Source, used *secret.Credential) bool {
 	credential, err := source.Acquire()
 	if err != nil {
 		return false
 	}
 	defer credential.Release()
-	return credential.Version() != version
+	return credential != used
 }
 
 // suspectKey is for an answer to what moves money that a wrong key can lead to. It is

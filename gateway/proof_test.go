@@ -106,6 +106,7 @@ func TestRefusedWithOldKey(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := newParts(t)
+			p.older = -time.Minute // however long the test takes
 			if !test.fresh {
 				p.older = time.Minute
 			}
@@ -136,6 +137,24 @@ func TestRefusedWithOldKey(t *testing.T) {
 				t.Errorf("refreshed %d times", p.refreshed.Load())
 			}
 		})
+	}
+}
+
+// TestRefusedWithSameVersion: a secret that is deleted and written again may have the
+// version that it had before, and one that is only confirmed is no other.
+func TestRefusedWithSameVersion(t *testing.T) {
+	for key, sent := range map[string]int32{testKey: 1, "another" + testKey: 2} {
+		p := newParts(t)
+		p.older = time.Minute
+		p.refresh = func() { p.setKey(t, key, 1) }
+		p.answers(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, refusal200)
+		})
+		p.Exchange(t.Context(), request("/api/common/balance", "{}"))
+		if got := p.received.Load(); got != sent {
+			t.Errorf("the new key is the old one: %t; sent %d times, want %d", key == testKey, got, sent)
+		}
 	}
 }
 
