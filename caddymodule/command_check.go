@@ -202,7 +202,7 @@ func (c *checks) notifications(ctx context.Context, merchant string) {
 	if err == nil {
 		secrets, err = c.rt.notifySecrets[merchant]()
 	}
-	c.verdict("notify "+merchant, fmt.Sprintf("%d secrets to sign with", len(secrets)), err)
+	c.verdict("notify "+merchant, fmt.Sprintf("secrets to sign with: %d", len(secrets)), err)
 }
 
 // upstream binds the egress addresses, and connects to the provider.

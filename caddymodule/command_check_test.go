@@ -152,7 +152,7 @@ func TestCommandCheckSigns(t *testing.T) {
 			}
 		}
 	}
-	const signs, shop, notifies = "ok      signing main  ", "ok      key of a merchant  ", "ok      notify shop                  1 secrets to sign with"
+	const signs, shop, notifies = "ok      signing main  ", "ok      key of a merchant  ", "ok      notify shop                  secrets to sign with: 1"
 	const proves = "ok      verifying main               by shared"
 	check(t, good, 0, signs, proves, shop, notifies)
 	file := func(key, scheme string) gatewaytest.Options {

@@ -76,7 +76,7 @@ func TestRefreshSameVersion(t *testing.T) {
 	server := newVault(t)
 	s, log := startSource(t, seldom(config(t, server)), vault.Options{})
 	since := s.Status().Since
-	for _, n := range []int{7, 7, 8} {
+	for _, n := range []int{7, 8, 8} {
 		server.ForgetKV2("secret", "nowpay/main")
 		server.PutKV2("secret", "nowpay/main", pair(n))
 		mustRefresh(t, s)
@@ -84,6 +84,7 @@ func TestRefreshSameVersion(t *testing.T) {
 			t.Errorf("Status() = %+v", st)
 		}
 	}
+	s.Close() // by then all is logged
 	if got := log.count(msgNewVersion); got != 2 {
 		t.Errorf("logged %d new versions, want 2", got)
 	}
