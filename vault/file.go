@@ -197,7 +197,7 @@ func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 func openRegular(path string) (*os.File, fs.FileMode, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, err //nolint:wrapcheck // it says all
+		return nil, 0, err
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -205,7 +205,7 @@ func openRegular(path string) (*os.File, fs.FileMode, error) {
 	}
 	if err != nil {
 		_ = file.Close()
-		return nil, 0, err //nolint:wrapcheck // it says all
+		return nil, 0, err
 	}
 	return file, info.Mode(), nil
 }

@@ -87,10 +87,7 @@ func (r *received) readPlain(tail string) bool {
 			}
 			value, tail = text, after
 		} else {
-			digits := rest
-			if end := strings.IndexByte(rest, ';'); end >= 0 {
-				digits = rest[:end]
-			}
+			digits, _, _ := strings.Cut(rest, ";")
 			n, err := strconv.ParseInt(digits, 10, 64)
 			if err != nil || strconv.FormatInt(n, 10) != digits {
 				return false
