@@ -182,8 +182,9 @@ func TestMerchantSignatureRefused(t *testing.T) {
 			if status, problem := s.send(t, r); status != http.StatusUnauthorized || problem != "unauthenticated" {
 				t.Errorf("%d %s", status, problem)
 			}
-			if rule := fmt.Sprint(s.LastRecord()["rule"]); !strings.Contains(rule, test.rule) {
-				t.Errorf("the rule is %q, want %q in it", rule, test.rule)
+			record := s.LastRecord()
+			if rule := fmt.Sprint(record["rule"]); !strings.Contains(rule, test.rule) || record["reason"] != "unauthenticated" {
+				t.Errorf("the record is %v, want the rule %q in it", record, test.rule)
 			}
 		})
 	}
@@ -226,8 +227,9 @@ func TestMerchantReplay(t *testing.T) {
 				t.Errorf("%s again: %d %s", target, status, problem)
 			}
 		}
-		if rule := fmt.Sprint(s.LastRecord()["rule"]); !strings.Contains(rule, "the signature was used before") {
-			t.Errorf("%s: rule %q", target, rule)
+		record := s.LastRecord()
+		if rule := fmt.Sprint(record["rule"]); !strings.Contains(rule, "the signature was used before") || record["reason"] != "unauthenticated" || record["allowed"] != false {
+			t.Errorf("%s: record %v", target, record)
 		}
 	}
 	if n := len(s.Simulator.Requests()); n != 1 {
