@@ -3,11 +3,15 @@ package caddymodule
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
+	"net"
 	"net/http"
 	"slices"
+	"syscall"
 )
 
 // pathAccounts is where a running gateway tells what its accounts are.
@@ -56,15 +60,19 @@ func LiveAccounts(config []byte) (names []string, err error) {
 
 // ServingLiveAccounts are the live accounts of the gateway that serves in the Caddy
 // with this admin endpoint, by name. There are none if nobody listens there, or a
-// Caddy in which no gateway serves. An error means that it is not known.
+// Caddy in which no gateway serves. An error means that it is not known, and says what
+// to do.
 func ServingLiveAccounts(ctx context.Context, address string) ([]string, error) {
 	d, err := newAdminDesk(address)
 	if err != nil {
 		return nil, err
 	}
 	defer d.close()
-	if d.reach(ctx) != nil {
+	switch err := d.reach(ctx); {
+	case nobodyListens(err):
 		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("%w: call it as a user who may reach it, or name the endpoint of the gateway on this machine", err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
@@ -85,4 +93,11 @@ func ServingLiveAccounts(ctx context.Context, address string) ([]string, error) 
 		return nil, fmt.Errorf("reading the accounts of the gateway at %s: %w", address, err)
 	}
 	return liveOnes(modes), nil
+}
+
+// nobodyListens reports whether it is sure that nobody does: the port is closed, or
+// there is no such socket or host. Whoever may not look, or waits in vain, does not know.
+func nobodyListens(err error) bool {
+	unknown, ok := errors.AsType[*net.DNSError](err)
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, fs.ErrNotExist) || ok && unknown.IsNotFound
 }

@@ -1,8 +1,11 @@
 package caddymodule_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -167,7 +170,50 @@ func TestServingLiveAccounts(t *testing.T) {
 	if got, err := caddymodule.ServingLiveAccounts(t.Context(), freeAddress(t)); got != nil || err != nil {
 		t.Errorf("where nobody listens: %q, %v", got, err)
 	}
+	if got, err := caddymodule.ServingLiveAccounts(t.Context(), "unix/"+filepath.Join(t.TempDir(), "absent.sock")); got != nil || err != nil {
+		t.Errorf("where there is no socket: %q, %v", got, err)
+	}
 	if _, err := caddymodule.ServingLiveAccounts(t.Context(), "localhost:1-5"); err == nil {
 		t.Error("no address, and no error")
+	}
+}
+
+// TestServingOutOfReach has a gateway listen where this process may not look, or waits
+// in vain: then it is not known whether it is live.
+func TestServingOutOfReach(t *testing.T) {
+	folder, err := os.MkdirTemp("", "admin") // short enough for a socket's path
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(folder) })
+	socket, closed := filepath.Join(folder, "admin.sock"), filepath.Join(folder, "closed")
+	listener, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	if err := os.Symlink(closed, closed); err != nil {
+		t.Fatal(err)
+	}
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	mustNotKnow := func(ctx context.Context, path string) {
+		t.Helper()
+		_, err := caddymodule.ServingLiveAccounts(ctx, "unix/"+path)
+		if err == nil || !strings.Contains(err.Error(), "as a user who may reach it") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+	mustNotKnow(over, socket)        // waits in vain
+	mustNotKnow(t.Context(), closed) // a link to itself
+	mustNotKnow(t.Context(), filepath.Join(closed, "admin.sock"))
+	if os.Geteuid() == 0 {
+		return // who may reach everything
+	}
+	if err := os.Chmod(socket, 0); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := caddymodule.ServingLiveAccounts(t.Context(), "unix/"+socket); !errors.Is(err, os.ErrPermission) {
+		t.Errorf("where the socket may not be used: %v", err)
 	}
 }

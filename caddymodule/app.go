@@ -105,7 +105,7 @@ func (a *App) Start() error {
 	if err := a.rt.egress.Ready(); err != nil {
 		a.rt.logger.Error("the egress address is missing; refusing merchants until it is there", "error", err)
 	}
-	a.rt.keepPrevious()
+	a.rt.keepPrevious(serving.Load())
 	for _, m := range a.rt.modes {
 		a.rt.logger.Info("account", "account", m.Name, "mode", m.Mode, "upstream", m.Upstream)
 	}

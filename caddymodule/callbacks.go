@@ -288,6 +288,7 @@ func (a *App) makeSenders(ctx caddy.Context, egress []netip.Addr) error {
 		}
 		secrets, err := m.Notify.secrets(ctx, name, a.rt)
 		if err == nil {
+			a.rt.notifySecrets[name] = secrets
 			a.rt.senders[name], err = m.Notify.sender(secrets, egress)
 		}
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/pem"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -116,6 +117,81 @@ func TestCommandCheck(t *testing.T) {
 			}
 		})
 	}
+	if requests := g.Simulator.Requests(); len(requests) != 0 {
+		t.Errorf("the checks sent %d requests", len(requests))
+	}
+}
+
+// TestCommandCheckSigns has the check try the keys that something is signed with, or
+// verified by: all there, and each missing or unfit.
+func TestCommandCheckSigns(t *testing.T) {
+	v := startTransit(t)
+	const policy = transitPolicy + `
+	path "transit/keys/shared"   { capabilities = ["read"] }
+	path "transit/verify/shared" { capabilities = ["update"] }`
+	v.Policy("nowpay", policy)
+	v.TransitKey("transit", "shared", "hmac")
+	auth := v.appRoleAuth()
+	g := gatewaytest.Start(t, v.options(auth))
+	verifies := "\nverify httpsig {\nalgorithm hmac-sha256\ntransit shared\n}"
+	shared, hook := write(t, "shop.key", sharedKey+"\n"), write(t, "hook.secret", webhookSecret+"\n")
+	good := gatewaytest.Options{
+		Secret: v.account(auth) + verifies,
+		Shop:   "signature hmac-sha256 shop-1 " + shared + "\nnotify https://shop.example/hook {\nsecret_file " + hook + "\n}",
+	}
+	check := func(t *testing.T, o gatewaytest.Options, code int, says ...string) {
+		t.Helper()
+		if _, err := g.Adapt(o); err != nil {
+			t.Fatal(err)
+		}
+		r := runNowpay(t, "check", "--config", write(t, "Caddyfile", g.Caddyfile))
+		r.mustSay(t, code, says...)
+		for _, secret := range append(v.secrets, sharedKey, webhookSecret) {
+			if strings.Contains(r.stdout+r.stderr, secret) {
+				t.Error("a secret is in the output")
+			}
+		}
+	}
+	const signs, shop, notifies = "ok      signing main  ", "ok      key of a merchant  ", "ok      notify shop                  secrets to sign with: 1"
+	const proves = "ok      verifying main               by shared"
+	check(t, good, 0, signs, proves, shop, notifies)
+	file := func(key, scheme string) gatewaytest.Options {
+		return gatewaytest.Options{Secret: "secret file " + write(t, "account.json", fmt.Sprintf(`{"username":"2001","key":%q}`, key)) + "\n" + scheme}
+	}
+	check(t, file(account(1).Key, "sign httpsig"), 0, signs)
+	check(t, file(account(1).Key, "sign httpsig {\nalgorithm ed25519\n}"), 1, "FAILED  signing main", "1 of the checks failed")
+	check(t, file(account(1).Key, "sign jwe"), 1, "FAILED  signing main", "1 of the checks failed")
+
+	away := func(file string) (back func()) {
+		if err := os.Rename(file, file+".away"); err != nil {
+			t.Fatal(err)
+		}
+		return func() { _ = os.Rename(file+".away", file) }
+	}
+	for name, tt := range map[string]struct {
+		prepare func() (mend func())
+		says    []string
+	}{
+		"no policy to sign": {func() func() {
+			v.Policy("nowpay", strings.Replace(policy, "transit/sign/nowpay", "transit/sign/none", 1))
+			return func() {}
+		}, []string{"FAILED  signing main", "permission denied", proves, shop, notifies}},
+		"no policy to verify": {func() func() {
+			v.Policy("nowpay", strings.Replace(policy, "transit/verify/shared", "transit/verify/none", 1))
+			return func() {}
+		}, []string{signs, "FAILED  verifying main", "permission denied", shop, notifies}},
+		"no shared key":        {func() func() { return away(shared) }, []string{signs, proves, "FAILED  key of a merchant", notifies}},
+		"no secret for notify": {func() func() { return away(hook) }, []string{signs, proves, shop, "FAILED  notify shop"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			mend := tt.prepare()
+			check(t, good, 1, append(tt.says, "1 of the checks failed")...)
+			mend()
+			v.Policy("nowpay", policy)
+			check(t, good, 0, signs, proves, shop, notifies)
+		})
+	}
+	check(t, gatewaytest.Options{Shop: "notify https://shop.example/hook {\nsecret file /nowhere/hook.json\n}"}, 1, "FAILED  notify shop", "1 of the checks failed")
 	if requests := g.Simulator.Requests(); len(requests) != 0 {
 		t.Errorf("the checks sent %d requests", len(requests))
 	}

@@ -54,7 +54,8 @@ func credentialRefreshCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use: "refresh [<account>...]", Short: "Has credentials read now",
 		Long: `Has the running gateway read the credentials of the accounts, or of all if none is
-named, without waiting for the next time, and says which version it had and has.
+named, without waiting for the next time, and says which version it had and has, or that
+there is another credential under the same version.
 Exits with 1 if one could not be read; what the gateway had is used on then, for
 as long as its configuration allows.`,
 		Args: cobra.ArbitraryArgs, SilenceUsage: true,
@@ -121,8 +122,11 @@ func versionOf(version int64) string {
 func printRefreshed(w io.Writer, all []refreshed) {
 	for _, r := range all {
 		change := fmt.Sprintf("version %s, as before", versionOf(r.After))
-		if r.Before != r.After {
+		switch {
+		case r.Before != r.After:
 			change = fmt.Sprintf("version %s, before it was %s", versionOf(r.After), versionOf(r.Before))
+		case r.Changed:
+			change = fmt.Sprintf("version %s, changed", versionOf(r.After))
 		}
 		if r.Error != "" {
 			change = fmt.Sprintf("FAILED, %s: %s", change, r.Error)

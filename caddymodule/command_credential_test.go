@@ -126,14 +126,30 @@ func TestCredentialCommands(t *testing.T) {
 	testReloadDecides(k)
 	testCredentialAPI(k)
 
+	k.again(3)
+	k.credential(0, "refresh main", "main: version 1, before it was 2\n")
+	k.again(4)
+	k.credential(0, "refresh main", "main: version 1, changed\n")
+	k.again(4)
+	k.credential(0, "refresh main", "main: version 1, as before\n")
+
 	k.vault.DeleteKV2("secret", "nowpay/main")
-	k.credential(1, "refresh main", "main: FAILED, version none, before it was 2: reading secret/nowpay/main")
+	k.credential(1, "refresh main", "main: FAILED, version none, before it was 1: reading secret/nowpay/main")
 	k.credential(0, "status", "  no      none ")
-	if logged(k.Gateway, `"msg":"an operator had a credential read"`) != 5 {
+	if logged(k.Gateway, `"msg":"an operator had a credential read"`) != 8 {
 		t.Errorf("the log does not tell of what operators did")
 	}
 	k.vault.mustNotLeak("output of the commands", []byte(k.said.String()))
 	k.vault.mustNotLeak("log", k.Log())
+}
+
+// again writes the secret as if it had never been there before.
+func (k *keeper) again(number int) {
+	k.t.Helper()
+	c := account(number)
+	k.vault.secrets = append(k.vault.secrets, c.Key)
+	k.vault.ForgetKV2("secret", "nowpay/main")
+	k.vault.PutKV2("secret", "nowpay/main", fieldsOf(c))
 }
 
 // testReloadDecides: the overlap of the newest configuration counts, at once.
@@ -169,7 +185,7 @@ func testCredentialAPI(k *keeper) {
 		{"POST", "/nowpay/credentials/refresh?account=main", ours, "", 400, "takes no query"},
 		{"POST", "/nowpay/credentials/refresh", ours, `{"account":"main"}`, 400, "reading the body"},
 		{"POST", "/nowpay/credentials/refresh", ours, `{"accounts":["other"]}`, 404, `has no account \"other\"`},
-		{"POST", "/nowpay/credentials/refresh", ours, `{"accounts":["main","main"]}`, 200, `[{"account":"main","before":2,"after":2,"available":true}]`},
+		{"POST", "/nowpay/credentials/refresh", ours, `{"accounts":["main","main"]}`, 200, `[{"account":"main","before":2,"after":2,"changed":false,"available":true}]`},
 	} {
 		response := k.call(tt.method, tt.target, tt.header, tt.body) //nolint:bodyclose // it closes it at the end
 		body, err := io.ReadAll(response.Body)

@@ -29,11 +29,18 @@ func newOrigin(a accountSettings) origin {
 }
 
 // keepPrevious tells the sources of accounts for how long they know the credential
-// before. Accounts that share a source share the longest time of theirs.
-func (r *runtime) keepPrevious() {
+// before. Accounts that share a source share the longest time of theirs. As long as
+// another configuration may have to go on, nil: none, its time counts too: what is
+// dropped is lost.
+func (r *runtime) keepPrevious(other *runtime) {
 	longest := make(map[*pooledSource]time.Duration)
-	for name, source := range r.accounts {
-		longest[source] = max(longest[source], r.origins[name].overlap)
+	for _, configuration := range []*runtime{r, other} {
+		if configuration == nil {
+			continue
+		}
+		for name, source := range configuration.accounts {
+			longest[source] = max(longest[source], configuration.origins[name].overlap)
+		}
 	}
 	for source, overlap := range longest {
 		source.Keep(overlap)
@@ -79,6 +86,7 @@ type refreshed struct {
 	Account   string `json:"account"`
 	Before    int64  `json:"before,omitempty"` // version that was held; absent: none
 	After     int64  `json:"after,omitempty"`
+	Changed   bool   `json:"changed"`   // it is another one, if under the same version
 	Available bool   `json:"available"` // the one after it can be used
 	Error     string `json:"error,omitempty"`
 }
@@ -109,15 +117,18 @@ func (r *runtime) refreshCredentials(ctx context.Context, accounts []string) ([]
 
 func (r *runtime) refreshCredential(ctx context.Context, name string) refreshed {
 	source := r.accounts[name]
-	came := refreshed{Account: name, Before: source.Status().Version}
+	before := source.Status()
 	err := source.Refresh(ctx)
-	status := source.Status()
-	came.After, came.Available = status.Version, status.Available
+	after := source.Status()
+	came := refreshed{
+		Account: name, Before: before.Version, After: after.Version,
+		Changed: !after.Since.Equal(before.Since), Available: after.Available,
+	}
 	if err != nil {
 		came.Error = err.Error()
 		r.logger.WarnContext(ctx, "an operator had a credential read, which failed", "account", name, "error", err)
 	} else {
-		r.logger.InfoContext(ctx, "an operator had a credential read", "account", name, "before", came.Before, "version", came.After)
+		r.logger.InfoContext(ctx, "an operator had a credential read", "account", name, "before", came.Before, "version", came.After, "changed", came.Changed)
 	}
 	return came
 }

@@ -184,7 +184,13 @@ func (w *world) command(script string) {
 			}
 			lines = lines[1:]
 		}
-		line, file, _ := strings.Cut(line, " > ")
+		line, file, writes := strings.Cut(line, " > ")
+		if writes {
+			inside, private := strings.CutPrefix(line, "(umask 077; ")
+			if line, file = inside, strings.TrimSuffix(file, ")"); !private {
+				w.t.Errorf("everybody may read %s: write (umask 077; …)", file)
+			}
+		}
 		export := regexp.MustCompile(`^export (\w+)=\$\((.*)\)$`).FindStringSubmatch(line)
 		if export != nil {
 			line = export[2]

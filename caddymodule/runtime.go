@@ -61,20 +61,21 @@ var underWay sync.WaitGroup
 // runtime is what one configuration holds while it serves. Exchanges may
 // outlive the configuration, so whoever leaves last gives the resources back.
 type runtime struct {
-	gateway    *gateway.Gateway
-	egress     *egress.Client
-	accounts   map[string]*pooledSource
-	origins    map[string]origin // of the accounts' credentials
-	modes      []accountMode
-	keys       []string                  // of the pool of sources, acquired and not yet given back
-	senders    map[string]*notify.Sender // of notifications, by merchant
-	signing    map[string]*pooledSource  // of the secrets of notifications that are in the pool, by merchant
-	sharedKeys []*sharedKeyFile          // of merchants who sign
-	transits   []*vault.Transit          // on sources of the pool
-	journal    *pooledJournal
-	journalKey string // of the pool of journals, acquired and not yet given back
-	logger     *slog.Logger
-	underWay   *sync.WaitGroup
+	gateway       *gateway.Gateway
+	egress        *egress.Client
+	accounts      map[string]*pooledSource
+	origins       map[string]origin // of the accounts' credentials
+	modes         []accountMode
+	keys          []string                                   // of the pool of sources, acquired and not yet given back
+	senders       map[string]*notify.Sender                  // of notifications, by merchant
+	signing       map[string]*pooledSource                   // of the secrets of notifications that are in the pool, by merchant
+	notifySecrets map[string]func() ([]notify.Secret, error) // by merchant
+	sharedKeys    []*sharedKeyFile                           // of merchants who sign
+	transits      []*vault.Transit                           // on sources of the pool
+	journal       *pooledJournal
+	journalKey    string // of the pool of journals, acquired and not yet given back
+	logger        *slog.Logger
+	underWay      *sync.WaitGroup
 
 	working     sync.WaitGroup // the work in the background
 	stopWorking context.CancelFunc
@@ -95,17 +96,18 @@ func newRuntime(logger *slog.Logger) *runtime {
 	ready := make(chan struct{})
 	reading, stopReading := context.WithCancel(context.Background()) //nolint:forbidigo // it ends with the configuration
 	return &runtime{
-		senders:     make(map[string]*notify.Sender),
-		signing:     make(map[string]*pooledSource),
-		stopWorking: func() {},
-		reading:     reading,
-		stopReading: stopReading,
-		accounts:    make(map[string]*pooledSource),
-		origins:     make(map[string]origin),
-		logger:      logger,
-		underWay:    &underWay,
-		ready:       ready,
-		started:     sync.OnceFunc(func() { close(ready) }),
+		senders:       make(map[string]*notify.Sender),
+		signing:       make(map[string]*pooledSource),
+		notifySecrets: make(map[string]func() ([]notify.Secret, error)),
+		stopWorking:   func() {},
+		reading:       reading,
+		stopReading:   stopReading,
+		accounts:      make(map[string]*pooledSource),
+		origins:       make(map[string]origin),
+		logger:        logger,
+		underWay:      &underWay,
+		ready:         ready,
+		started:       sync.OnceFunc(func() { close(ready) }),
 	}
 }
 
@@ -154,7 +156,7 @@ func (r *runtime) unserve() {
 		for name, source := range previous.signing {
 			source.SetLogger(previous.logger.With("merchant", name))
 		}
-		previous.keepPrevious()
+		previous.keepPrevious(nil)
 		previous.journal.SetLogger(previous.logger)
 	}
 }
@@ -214,9 +216,13 @@ func (r *runtime) drain() {
 	r.underWay.Wait()
 }
 
-// close gives the resources back, now or when the last exchange is over. It may
-// be called twice.
+// close gives the resources back, now or when the last exchange is over. From now on
+// nobody returns to r: what another one serves with, it has to itself. It may be
+// called twice.
 func (r *runtime) close() {
+	if other := serving.Load(); other != nil && other != r {
+		other.keepPrevious(nil)
+	}
 	r.started() // or given up: those who wait are sent on
 	r.mu.Lock()
 	defer r.mu.Unlock()

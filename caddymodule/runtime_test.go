@@ -328,7 +328,7 @@ func TestFailedStartGoesBack(t *testing.T) {
 	shared.give(t)
 	current := testRuntime(t, shared)
 	current.origins["shared"] = origin{overlap: time.Hour}
-	current.keepPrevious()
+	current.keepPrevious(nil)
 	shared.rotate(t)
 	var log bytes.Buffer
 	current.logger = slog.New(slog.NewTextHandler(&log, nil))
@@ -336,7 +336,7 @@ func TestFailedStartGoesBack(t *testing.T) {
 
 	failing := testRuntime(t, shared, own)
 	failing.origins["shared"] = origin{overlap: 2 * time.Hour}
-	failing.keepPrevious()
+	failing.keepPrevious(current)
 	for _, source := range failing.accounts {
 		_ = source.start(t.Context(), slog.New(slog.DiscardHandler))
 	}
@@ -365,6 +365,59 @@ func TestFailedStartGoesBack(t *testing.T) {
 	}
 }
 
+// TestReloadChangesTheOverlap: a longer one counts from the start, a shorter one when
+// there is no way back: what a start that fails has dropped would be lost.
+func TestReloadChangesTheOverlap(t *testing.T) {
+	for _, test := range []struct {
+		name                       string
+		overlap                    time.Duration // of the next configuration
+		fails                      bool
+		started, served, afterward time.Duration // for how long it is kept
+	}{
+		{"shorter", time.Minute, false, time.Hour, time.Hour, time.Minute},
+		{"shorter, fails", time.Minute, true, time.Hour, time.Hour, time.Hour},
+		{"none", 0, false, time.Hour, time.Hour, 0},
+		{"none, fails", 0, true, time.Hour, time.Hour, time.Hour},
+		{"longer", 2 * time.Hour, false, 2 * time.Hour, 2 * time.Hour, 2 * time.Hour},
+		{"longer, fails", 2 * time.Hour, true, 2 * time.Hour, 2 * time.Hour, time.Hour},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			alone(t)
+			source := newFakeSecret("shared")
+			source.give(t)
+			current, next := testRuntime(t, source), testRuntime(t, source)
+			current.origins["shared"], next.origins["shared"] = origin{overlap: time.Hour}, origin{overlap: test.overlap}
+			kept := func(when string, want time.Duration) {
+				t.Helper()
+				st := source.Status()
+				if got := st.KeptUntil.Sub(st.Since); (st.Previous != 0) != (want != 0) || want != 0 && got != want {
+					t.Errorf("%s: kept for %v, want %v; status %+v", when, got, want, st)
+				}
+			}
+			current.keepPrevious(serving.Load())
+			current.serve()
+			source.rotate(t)
+			kept("before the reload", time.Hour)
+			next.keepPrevious(serving.Load())
+			kept("started", test.started)
+			next.serve()
+			kept("serves", test.served)
+			last := next
+			if test.fails { // another app could not start
+				next.unserve()
+				next.close()
+				last = current
+			} else {
+				current.unserve()
+				current.close()
+			}
+			kept("afterwards", test.afterward)
+			last.unserve()
+			last.close()
+		})
+	}
+}
+
 // TestAccountsShareTheOverlap: accounts with one source have one store.
 func TestAccountsShareTheOverlap(t *testing.T) {
 	source := newFakeSecret("one")
@@ -374,7 +427,7 @@ func TestAccountsShareTheOverlap(t *testing.T) {
 	for account, overlap := range map[string]time.Duration{"one": 0, "other": time.Hour, "third": time.Minute} {
 		r.accounts[account], r.origins[account] = r.accounts["one"], origin{overlap: overlap}
 	}
-	r.keepPrevious()
+	r.keepPrevious(nil)
 	source.rotate(t)
 	if st := source.Status(); st.KeptUntil.Sub(st.Since) != time.Hour {
 		t.Errorf("the credential before is kept for %v, want the longest of all", st.KeptUntil.Sub(st.Since))

@@ -56,9 +56,9 @@ type ManagedSource interface {
 }
 
 // FileSecret takes the credential from a file with a JSON object
-// `{"username": "…", "key": "…"}`. It is made for development. The file must
-// not be readable for the group or for others. It is read again when it
-// changes.
+// `{"username": "…", "key": "…"}`. It is made for development. The file's mode must
+// let neither its group nor others read it; who its owner is does not matter. It is
+// read again when it changes.
 type FileSecret struct {
 	// The path of the file. Required.
 	Path string `json:"path,omitempty"`

@@ -182,8 +182,9 @@ func TestMerchantSignatureRefused(t *testing.T) {
 			if status, problem := s.send(t, r); status != http.StatusUnauthorized || problem != "unauthenticated" {
 				t.Errorf("%d %s", status, problem)
 			}
-			if rule := fmt.Sprint(s.LastRecord()["rule"]); !strings.Contains(rule, test.rule) {
-				t.Errorf("the rule is %q, want %q in it", rule, test.rule)
+			record := s.LastRecord()
+			if rule := fmt.Sprint(record["rule"]); !strings.Contains(rule, test.rule) || record["reason"] != "unauthenticated" {
+				t.Errorf("the record is %v, want the rule %q in it", record, test.rule)
 			}
 		})
 	}
@@ -226,8 +227,9 @@ func TestMerchantReplay(t *testing.T) {
 				t.Errorf("%s again: %d %s", target, status, problem)
 			}
 		}
-		if rule := fmt.Sprint(s.LastRecord()["rule"]); !strings.Contains(rule, "the signature was used before") {
-			t.Errorf("%s: rule %q", target, rule)
+		record := s.LastRecord()
+		if rule := fmt.Sprint(record["rule"]); !strings.Contains(rule, "the signature was used before") || record["reason"] != "unauthenticated" || record["allowed"] != false {
+			t.Errorf("%s: record %v", target, record)
 		}
 	}
 	if n := len(s.Simulator.Requests()); n != 1 {
@@ -261,5 +263,41 @@ func TestMerchantSharedKeyFile(t *testing.T) {
 	}
 	if answer := g.Must(gatewaytest.Call{Path: "/api/common/balance", Body: `{}`}); answer.StatusCode != http.StatusOK {
 		t.Errorf("the configuration before: %d %s", answer.StatusCode, answer.Body)
+	}
+}
+
+// TestMerchantReplayAndRate: what a stranger plays again, whole or changed, does not use
+// up what the merchant may call.
+func TestMerchantReplayAndRate(t *testing.T) {
+	s := startSigningShop(t, httpsig.Ed25519, gatewaytest.Options{Shop: "rate 3/1h 3"})
+	r := s.signed(t, http.MethodPost, "/api/common/balance", "{}")
+	for i := range 8 {
+		c := r.Clone(t.Context())
+		replaceBody(c, []string{"{}", `{"a":"b"}`}[i%2])
+		if status, _ := s.send(t, c); i > 0 && status != http.StatusUnauthorized {
+			t.Errorf("try %d: %d", i, status)
+		}
+	}
+	for range 2 {
+		if status, problem := s.send(t, s.signed(t, http.MethodPost, "/api/common/balance", "{}")); status != http.StatusOK {
+			t.Errorf("the merchant's own: %d %s", status, problem)
+		}
+	}
+}
+
+// TestMerchantReplayOverReload: a signature that is too old stays used, also if an older
+// one may be by the next configuration.
+func TestMerchantReplayOverReload(t *testing.T) {
+	s := startSigningShop(t, httpsig.Ed25519, gatewaytest.Options{})
+	r := s.signed(t, http.MethodPost, "/api/common/balance", "{}", func(p *httpsig.Params, _ *http.Request) { p.Created = time.Now().Add(-50 * time.Second) })
+	again := func() *http.Request { c := r.Clone(t.Context()); replaceBody(c, "{}"); return c }
+	if status, problem := s.send(t, again()); status != http.StatusOK {
+		t.Fatalf("%d %s", status, problem)
+	}
+	o := s.options
+	o.Nowpay = "signatures {\nmax_age 14m\n}"
+	mustReload(t, s.Gateway, o)
+	if status, _ := s.send(t, again()); status != http.StatusUnauthorized {
+		t.Errorf("again: %d", status)
 	}
 }

@@ -3,6 +3,7 @@ package caddymodule
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"strings"
 
@@ -117,6 +118,15 @@ func (v *HTTPSigVerifier) transitConfig() (vault.TransitConfig, bool) {
 }
 
 func (v *HTTPSigVerifier) useTransit(key transitKey) { v.scheme.Key = key }
+
+// tryTransit has Vault verify what nobody has signed, which it must refuse.
+func (v *HTTPSigVerifier) tryTransit(ctx context.Context) error {
+	err := v.scheme.Key.Verify(ctx, []byte("a check of the gateway"), make([]byte, sha256.Size))
+	if errors.Is(err, httpsig.ErrWrong) {
+		return nil
+	}
+	return err
+}
 
 // transitResult is the label of a call.
 func transitResult(err error) string {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -212,4 +213,10 @@ func TestTransitReloads(t *testing.T) {
 	}
 	close(stop)
 	paying.Wait()
+	// Those of the serving configuration are left.
+	workers := func() int {
+		stacks := make([]byte, 4<<20)
+		return strings.Count(string(stacks[:runtime.Stack(stacks, true)]), "vault.(*Transit).work(")
+	}
+	gatewaytest.Eventually(t, "the old ones to be closed", func() bool { return workers() == 4 })
 }

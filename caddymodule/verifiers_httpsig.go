@@ -74,7 +74,7 @@ type HTTPSigVerifier struct {
 
 // seenAnswers remembers what was accepted once, whatever the account and the
 // configuration.
-var seenAnswers = new(signer.Replays)
+var seenAnswers = new(signer.Replays) //nolint:gochecknoglobals // like the pools, it outlives configurations
 
 // PublicKey is a key that verifies signatures.
 type PublicKey struct {

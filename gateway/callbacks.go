@@ -14,6 +14,7 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/callback"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
 )
 
 // Callbacks says whose callbacks are taken, and what they may do.
@@ -127,7 +128,11 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 		Method: r.Method, ContentType: strings.Join(r.Header.Values("Content-Type"), ", "), Query: r.Query, Body: body,
 	}}
 	if g.Callbacks.Signed {
-		if received.Accounts, err = g.provenCallback(ctx, r, body); err != nil {
+		received.Accounts, err = g.provenCallback(ctx, r, body)
+		switch {
+		case errors.Is(err, secret.ErrUnavailable): // it may be genuine
+			return CallbackLost, "", err
+		case err != nil:
 			return CallbackRefused, "", err
 		}
 	}

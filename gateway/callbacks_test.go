@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,9 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/callback"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
+	"github.com/nowpay-gateway/nowpay-gateway/secret"
+	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 )
 
 // called is a gateway that takes callbacks, whose clock stands.
@@ -292,5 +296,48 @@ func TestCallbackOfUnsent(t *testing.T) {
 	_, after, err := c.SettleByHand(t.Context(), tx.ID, ByHand{State: journal.Failed, Actor: "asha", Reason: "Nowpay knows nothing of it"})
 	if err != nil || after.State != journal.Failed || !after.Attention.IsZero() {
 		t.Errorf("settled by hand: %+v, %v", after, err)
+	}
+}
+
+// requestVerifier says whose callbacks are signed.
+type requestVerifier struct {
+	verifierFunc
+	err error
+}
+
+func (v requestVerifier) VerifyRequest(context.Context, *httpsig.Message, []byte, []*secret.Credential) error {
+	return v.err
+}
+
+// A callback that is signed for one account settles nothing of another, also if that
+// comes with a signature later; and one that nobody can verify now is to come again.
+func TestSignedCallbackOfAccount(t *testing.T) {
+	c := newCalled(t, true)
+	c.Callbacks.Signed = true
+	tx := c.open(t, "1001", "P1") // of account main
+	signedBy := func(main, other error) {
+		c.Accounts["main"] = Account{Secret: c.Accounts["main"].Secret, Sign: signer.Credentials{}, Verify: requestVerifier{err: main}}
+		c.Accounts["other"] = Account{Secret: c.Accounts["main"].Secret, Sign: signer.Credentials{}, Verify: requestVerifier{err: other}}
+	}
+	for _, step := range []struct {
+		main, other error
+		status      int
+		want        journal.State
+	}{
+		{signer.ErrUnverified, signer.ErrUnverified, http.StatusForbidden, journal.Pending},
+		{secret.ErrUnavailable, signer.ErrUnverified, http.StatusServiceUnavailable, journal.Pending},
+		{signer.ErrUnverified, secret.ErrUnavailable, http.StatusServiceUnavailable, journal.Pending},
+		{signer.ErrUnverified, nil, http.StatusOK, journal.Pending},
+		{nil, signer.ErrUnverified, http.StatusOK, journal.Failed},
+	} {
+		signedBy(step.main, step.other)
+		if status := c.call(t, "203.0.113.7", says("FAILED", "1001", "P1")); status != step.status {
+			t.Errorf("main %v, other %v: %d, want %d", step.main, step.other, status, step.status)
+		}
+		c.workDue(t)
+		after, err := c.Journal.Get(t.Context(), tx.ID)
+		if err != nil || after.State != step.want {
+			t.Errorf("main %v, other %v: %s, %v, want %s", step.main, step.other, after.State, err, step.want)
+		}
 	}
 }

@@ -103,6 +103,7 @@ type exchange struct {
 	merchant  *whitelist.Merchant // nil in a status call of the gateway's own
 	signature *httpsig.Verified   // of the merchant's; nil: none
 	account   string
+	used      *secret.Credential // that it was signed with last, to know it from another; released
 	operation *nowpay.Operation
 	body      *nowpay.Body   // as it is sent, but for the credential
 	sent      integrity.Sent // with the merchant's prefix in the request ID

@@ -156,7 +156,12 @@ func newJournalAt(t *testing.T, now func() time.Time) *journal.Journal {
 
 func (p *parts) setCredential(t *testing.T, version int64) {
 	t.Helper()
-	credential, err := secret.NewCredential([]byte("2000"), []byte(testKey), version)
+	p.setKey(t, testKey, version)
+}
+
+func (p *parts) setKey(t *testing.T, key string, version int64) {
+	t.Helper()
+	credential, err := secret.NewCredential([]byte("2000"), []byte(key), version)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -185,3 +185,25 @@ func TestLimitsNeverMore(t *testing.T) {
 		t.Repeat(steps)
 	})
 }
+
+// What was counted can be given back, and never more than there is room for.
+func TestGiveBack(t *testing.T) {
+	now := time.Date(2026, 11, 26, 10, 0, 0, 0, time.UTC)
+	merchants := []*whitelist.Merchant{{Name: "shop", Rate: whitelist.Rate{Requests: 2, Per: time.Hour, Burst: 2}}}
+	l := gateway.NewLimits(merchants, nil, func() time.Time { return now })
+	for range 5 {
+		l.GiveBack("shop")
+	}
+	l.GiveBack("nobody")
+	for i, want := range []bool{true, true, false} {
+		if _, ok := l.Allow("shop"); ok != want {
+			t.Errorf("call %d: %t", i, ok)
+		}
+	}
+	l.GiveBack("shop")
+	for i, want := range []bool{true, false} {
+		if _, ok := l.Allow("shop"); ok != want {
+			t.Errorf("call %d after one was given back: %t", i, ok)
+		}
+	}
+}

@@ -13,6 +13,7 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
+	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 )
 
 const (
@@ -67,7 +68,8 @@ func candidates(source secret.Source, used *secret.Credential) (known []*secret.
 var errNoRequestVerifier = errors.New("no account verifies the signatures of callbacks")
 
 // provenCallback checks that a callback is signed as the answers to an account are,
-// and gives the accounts of which that is true: it can be about no others.
+// and gives the accounts of which that is true: it can be about no others. The error
+// wraps [secret.ErrUnavailable] if there was no key to tell it by.
 func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []byte) (accounts []string, err error) {
 	message := signer.IncomingRequest(r.Method, r.Scheme, r.Host, r.Target, r.Header)
 	ctx, cancel := context.WithTimeout(ctx, proofTime)
@@ -79,21 +81,35 @@ func (g *Gateway) provenCallback(ctx context.Context, r CallbackRequest, body []
 		if !ok {
 			continue
 		}
-		known := account.Secret.Known()
-		refused := verifier.VerifyRequest(ctx, message, body, known)
-		for _, c := range known {
-			c.Release()
-		}
+		refused := verifyRequest(ctx, account.Secret, verifier, message, body)
 		if refused == nil {
 			accounts = append(accounts, name)
 			continue
 		}
-		err = fmt.Errorf("checking the signature with account %s: %w", name, refused)
+		if !errors.Is(err, secret.ErrUnavailable) { // which another account's refusal does not take back
+			err = fmt.Errorf("checking the signature with account %s: %w", name, refused)
+		}
 	}
 	if accounts != nil {
 		return accounts, nil
 	}
 	return nil, err
+}
+
+// verifyRequest verifies with the credentials that are known, and says that there are
+// none if that is why it fails.
+func verifyRequest(ctx context.Context, source secret.Source, v signer.RequestVerifier, m *httpsig.Message, body []byte) error {
+	known := source.Known()
+	defer func() {
+		for _, c := range known {
+			c.Release()
+		}
+	}()
+	err := v.VerifyRequest(ctx, m, body, known)
+	if err != nil && len(known) == 0 {
+		err = fmt.Errorf("%w: %w", secret.ErrUnavailable, err)
+	}
+	return err
 }
 
 // unproven is for an answer without its proof: it may be anybody's.
@@ -115,7 +131,7 @@ func (x *exchange) keyMayBeWrong() bool {
 // are refused for other reasons do not wait.
 func (g *Gateway) replaced(ctx context.Context, x *exchange) bool {
 	source := g.Accounts[x.account].Secret
-	if another(source, x.record.CredentialVersion) {
+	if another(source, x.used) {
 		return true
 	}
 	if source.Status().Age < freshEnough {
@@ -123,17 +139,18 @@ func (g *Gateway) replaced(ctx context.Context, x *exchange) bool {
 	}
 	ctx, cancel := context.WithTimeout(ctx, refreshTime)
 	defer cancel()
-	return source.Refresh(ctx) == nil && another(source, x.record.CredentialVersion)
+	return source.Refresh(ctx) == nil && another(source, x.used)
 }
 
-// another reports whether the source has another version of the credential.
-func another(source secret.Source, version int64) bool {
+// another reports whether the source has another credential than the used one, if
+// under the same version: one that is deleted and written again may have that.
+func another(source secret.Source, used *secret.Credential) bool {
 	credential, err := source.Acquire()
 	if err != nil {
 		return false
 	}
 	defer credential.Release()
-	return credential.Version() != version
+	return credential != used
 }
 
 // suspectKey is for an answer to what moves money that a wrong key can lead to. It is

@@ -106,6 +106,7 @@ func TestRefusedWithOldKey(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			p := newParts(t)
+			p.older = -time.Minute // however long the test takes
 			if !test.fresh {
 				p.older = time.Minute
 			}
@@ -139,6 +140,24 @@ func TestRefusedWithOldKey(t *testing.T) {
 	}
 }
 
+// TestRefusedWithSameVersion: a secret that is deleted and written again may have the
+// version that it had before, and one that is only confirmed is no other.
+func TestRefusedWithSameVersion(t *testing.T) {
+	for key, sent := range map[string]int32{testKey: 1, "another" + testKey: 2} {
+		p := newParts(t)
+		p.older = time.Minute
+		p.refresh = func() { p.setKey(t, key, 1) }
+		p.answers(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = io.WriteString(w, refusal200)
+		})
+		p.Exchange(t.Context(), request("/api/common/balance", "{}"))
+		if got := p.received.Load(); got != sent {
+			t.Errorf("the new key is the old one: %t; sent %d times, want %d", key == testKey, got, sent)
+		}
+	}
+}
+
 // TestRefusedTwice: a refusal of the second attempt is the answer.
 func TestRefusedTwice(t *testing.T) {
 	p := newParts(t)
@@ -152,5 +171,49 @@ func TestRefusedTwice(t *testing.T) {
 	answer := p.Exchange(t.Context(), request("/api/common/balance", "{}"))
 	if answer.Status != http.StatusOK || p.records[0].Outcome != nowpay.Refused || p.received.Load() != 2 || p.records[0].CredentialVersion != 2 {
 		t.Errorf("%d, outcome %q, sent %d times, credential %d", answer.Status, p.records[0].Outcome, p.received.Load(), p.records[0].CredentialVersion)
+	}
+}
+
+// TestUnprovenPayment: what moves money and has no proof calls for a person, and for the
+// credential to be read anew; and so does a refusal that may be that of another payment,
+// which is not believed. None is sent again.
+func TestUnprovenPayment(t *testing.T) {
+	for name, verify := range map[string]verifierFunc{
+		"no proof": func(signer.Signed, signer.Answer, []*secret.Credential) (signer.Answer, error) {
+			return signer.Answer{}, signer.ErrUnverified
+		},
+		"a refusal of any payment": func(_ signer.Signed, a signer.Answer, _ []*secret.Credential) (signer.Answer, error) {
+			a.Body, a.Unbound = []byte(refusal200), true
+			return a, nil
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := newParts(t)
+			p.refresh = func() { p.setCredential(t, 2) }
+			p.Accounts["main"] = Account{Secret: p, Sign: signer.Credentials{}, Verify: verify}
+			answer := p.Exchange(t.Context(), request("/api/bank/payout", payoutBody))
+			if p.records[0].Outcome != nowpay.Unknown || strings.Contains(string(answer.Body), "Invalid key") || p.received.Load() != 1 {
+				t.Errorf("%q %s, sent %d times", p.records[0].Outcome, answer.Body, p.received.Load())
+			}
+			if p.refreshed.Load() != 1 || !strings.Contains(p.log.String(), "a person must look at it") {
+				t.Errorf("refreshed %d times: %s", p.refreshed.Load(), p.log.String())
+			}
+		})
+	}
+}
+
+// TestUnboundAnswer: what names its payment, or moves no money, is believed all the same.
+func TestUnboundAnswer(t *testing.T) {
+	p := newParts(t)
+	p.Accounts["main"] = Account{Secret: p, Sign: signer.Credentials{}, Verify: verifierFunc(
+		func(_ signer.Signed, a signer.Answer, _ []*secret.Credential) (signer.Answer, error) {
+			a.Unbound = true
+			return a, nil
+		})}
+	for target, body := range map[string]string{"/api/bank/payout": payoutBody, "/api/common/balance": "{}"} {
+		p.Exchange(t.Context(), request(target, body))
+		if r := p.records[len(p.records)-1]; r.Outcome != nowpay.Success || r.Integrity != verified {
+			t.Errorf("%s: %q, %s", target, r.Outcome, r.Integrity)
+		}
 	}
 }

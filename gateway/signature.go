@@ -8,6 +8,7 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
 	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
+	"github.com/nowpay-gateway/nowpay-gateway/whitelist"
 )
 
 // identifySigner verifies the signature of a request, if there is one and merchants
@@ -27,17 +28,23 @@ func (g *Gateway) identifySigner(ctx context.Context, x *exchange, r *Request) e
 }
 
 // checkDigest holds the body of a signed request against the digest that is signed. A
-// request that somebody has changed is not counted as the merchant's.
+// request that somebody has changed is not the merchant's.
 func (g *Gateway) checkDigest(x *exchange, header http.Header, body []byte) *Problem {
 	if x.signature == nil || !signer.CoversBody(*x.signature) {
 		return nil
 	}
 	if err := httpsig.CheckDigest(header, body); err != nil {
-		g.Limits.GiveBack(x.merchant.Name)
-		x.record.Rule += "; the body is not the one that is signed"
-		return &Problem{Code: Unauthenticated, Detail: "the body does not fit its Content-Digest"}
+		return g.disown(x, "the body is not the one that is signed", "the body does not fit its Content-Digest")
 	}
 	return nil
+}
+
+// disown refuses a request that has a merchant's signature and is not the merchant's: it
+// does not count as one of its calls.
+func (g *Gateway) disown(x *exchange, why, detail string) *Problem {
+	g.Limits.GiveBack(x.merchant.Name)
+	x.record.Rule, x.record.Reason = x.record.Rule+"; "+why, string(whitelist.Unauthenticated)
+	return &Problem{Code: Unauthenticated, Detail: detail}
 }
 
 // useNonce sees to it that a signed request is taken once. It comes when all else is
@@ -54,9 +61,7 @@ func (g *Gateway) useNonce(ctx context.Context, x *exchange) *Problem {
 	case err == nil:
 		return nil
 	case errors.Is(err, journal.ErrReplayed):
-		g.Limits.GiveBack(x.merchant.Name)
-		x.record.Rule += "; the signature was used before"
-		return &Problem{Code: Unauthenticated, Detail: "a request with this signature was taken before: sign each request anew, with a nonce of its own"}
+		return g.disown(x, "the signature was used before", "a request with this signature was taken before: sign each request anew, with a nonce of its own")
 	case ctx.Err() != nil:
 		return x.cancelled()
 	}

@@ -295,7 +295,7 @@ func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret
 			credential.Release()
 		}
 	}()
-	x.record.CredentialVersion = credential.Version()
+	x.used, x.record.CredentialVersion = credential, credential.Version()
 	signed, err := account.Sign.Sign(ctx, signer.Request{Operation: x.operation, Body: x.body, URL: g.Egress.URL(x.operation.Target())}, credential)
 	if err != nil {
 		x.record.Err = err

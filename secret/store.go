@@ -62,7 +62,7 @@ type Status struct {
 }
 
 // Store holds the current credential of one account, and for a while after a
-// rotation the one before. It is safe for concurrent use. Those who read take no
+// rotation the one before, until Close. It is safe for concurrent use. Those who read take no
 // lock: they look at a state that is replaced as a whole, and never changed.
 type Store struct {
 	staleFor time.Duration
@@ -72,7 +72,8 @@ type Store struct {
 	// Of those who write.
 	mu      sync.Mutex
 	keep    time.Duration
-	counted int64 // credentials seen that had no version of their own
+	counted int64       // credentials seen that had no version of their own
+	ending  *time.Timer // drops the credential before; nil: none is kept
 	closed  bool
 }
 
@@ -97,9 +98,9 @@ func NewStore(staleFor time.Duration, now func() time.Time) *Store {
 }
 
 // Keep sets for how long after a rotation Known returns the credential before as
-// well. It counts at once, also for the one that is kept already. The default, 0,
-// is not at all: then a replaced credential is wiped with its last use. One whose
-// time is over is wiped when the Store is written to next.
+// well. It counts at once, also for the one that is kept already, but brings none
+// back whose time is over. The default, 0, is not at all. A replaced credential is
+// wiped at the end of its time, or with its last use if that is later.
 func (s *Store) Keep(d time.Duration) {
 	s.write(func(next *state) {
 		s.keep = d
@@ -142,8 +143,8 @@ func (s *Store) Fail(err error) {
 	s.write(func(next *state) { next.err = err })
 }
 
-// Close takes the credentials away for good. Those who hold one may use it to the
-// end. Closing twice does nothing.
+// Close takes the credentials away for good, with the timer of one that is kept. Those
+// who hold one may use it to the end. Closing twice does nothing.
 func (s *Store) Close() {
 	s.write(func(next *state) {
 		s.closed = true
@@ -162,15 +163,34 @@ func (s *Store) write(change func(next *state)) {
 	}
 	before := s.state.Load()
 	next := *before
+	s.drop(&next) // before the change too, which may be of the time
 	change(&next)
-	if next.previous != nil && !s.now().Before(next.keptUntil) {
-		next.previous = nil
-	}
+	s.drop(&next)
 	s.state.Store(&next)
+	s.arm(&next)
 	for _, c := range []*Credential{before.current, before.previous} {
 		if c != nil && c != next.current && c != next.previous {
 			c.Release()
 		}
+	}
+}
+
+// drop takes the credential before away if its time is over.
+func (s *Store) drop(next *state) {
+	if !s.keeps(next) {
+		next.previous = nil
+	}
+}
+
+// arm has the credential before dropped at the end of its time, even if nobody
+// writes then.
+func (s *Store) arm(held *state) {
+	if s.ending != nil {
+		s.ending.Stop()
+		s.ending = nil
+	}
+	if held.previous != nil {
+		s.ending = time.AfterFunc(held.keptUntil.Sub(s.now()), func() { s.write(func(*state) {}) })
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
@@ -329,8 +330,7 @@ func TestStoreKeepsThePrevious(t *testing.T) {
 	mustKnow(t, s, 2, 1)
 	wiped(1, false)
 	clk.advance(1)
-	mustKnow(t, s, 2) // not given out, but not wiped before the store is written to
-	wiped(1, false)
+	mustKnow(t, s, 2)
 	s.Fail(errDown)
 	wiped(1, true)
 
@@ -378,6 +378,45 @@ func TestStoreKeepChanges(t *testing.T) {
 	s.Close()
 	s.Keep(time.Hour)
 	mustKnow(t, s)
+}
+
+// TestStoreRevivesNothing: a longer time is of no use to one whose time is over, even
+// if nothing was written since.
+func TestStoreRevivesNothing(t *testing.T) {
+	clk := newClock()
+	s := secret.NewStore(0, clk.now)
+	defer s.Close()
+	s.Keep(time.Minute)
+	s.Set(newCredential(t, "u", "a", 1))
+	s.Set(newCredential(t, "u", "b", 2))
+	clk.advance(time.Minute)
+	s.Keep(time.Hour)
+	mustKnow(t, s, 2)
+}
+
+// TestStoreWipesInTime: the credential before is wiped when its time is over, though
+// nobody touches the store, and not before; so it is if the time was changed.
+func TestStoreWipesInTime(t *testing.T) {
+	for _, changed := range []time.Duration{time.Minute, 10 * time.Minute, 40 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			s := secret.NewStore(0, time.Now)
+			defer s.Close()
+			s.Keep(time.Minute)
+			before := newCredential(t, "u", "a", 1)
+			s.Set(before)
+			s.Set(newCredential(t, "u", "b", 2))
+			time.Sleep(30 * time.Second)
+			s.Keep(changed)
+			time.Sleep(changed - 30*time.Second - time.Nanosecond)
+			synctest.Wait()
+			mustKnow(t, s, 2, 1)
+			time.Sleep(time.Nanosecond)
+			synctest.Wait()
+			if before.Key().Reveal() != nil {
+				t.Errorf("kept for %v: not wiped then", changed)
+			}
+		})
+	}
 }
 
 // TestStoreKeepsNothingStale: what may be revoked signs nothing and proves nothing.

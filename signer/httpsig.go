@@ -79,7 +79,8 @@ func (s *HTTPSig) Sign(ctx context.Context, r Request, c *secret.Credential) (Si
 		ContentType: r.Operation.Encoding.MediaType(),
 		Body:        r.Body.Splice(nil, username),
 	}
-	signed.Header = http.Header{"Content-Digest": {httpsig.Digest(signed.Body)}}
+	signed.Header = make(http.Header, 3)
+	signed.Header["Content-Digest"] = []string{httpsig.Digest(signed.Body)}
 	message, err := signed.message()
 	if err != nil {
 		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, err)
@@ -94,6 +95,8 @@ func (s *HTTPSig) Sign(ctx context.Context, r Request, c *secret.Credential) (Si
 		return Signed{}, fmt.Errorf("signing %s: %w", r.Operation.Name, err)
 	}
 	signed.Header["Signature-Input"], signed.Header["Signature"] = []string{input}, []string{signature}
+	maps.Copy(message.Header, signed.Header)
+	signed.signed = message
 	return signed, nil
 }
 
@@ -165,12 +168,15 @@ func sharedKey(c *secret.Credential, e KeyEncoding) (httpsig.HMAC, error) {
 
 // message is what of a request can be signed.
 func (s *Signed) message() (*httpsig.Message, error) {
+	if s.signed != nil {
+		return s.signed, nil
+	}
 	scheme, rest, ok := strings.Cut(s.URL, "://")
 	slash := strings.IndexByte(rest, '/')
 	if !ok || slash <= 0 {
 		return nil, errors.New("the URL is not absolute")
 	}
-	header := make(http.Header, len(s.Header)+1)
+	header := make(http.Header, 4)
 	maps.Copy(header, s.Header)
 	header["Content-Type"] = []string{s.ContentType}
 	return &httpsig.Message{

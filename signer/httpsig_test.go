@@ -320,19 +320,149 @@ func TestHTTPSigReplay(t *testing.T) {
 	}
 	w := newAnswering()
 	w.components = []string{"@status", "content-digest", "@method;req", "@target-uri;req"}
+	w.change = func(a *signer.Answer, _ *httpsig.Message) {
+		a.Header.Set("Content-Digest", a.Header.Get("Content-Digest")+", md5=:AAAA:")
+	}
 	a := w.answer(t, asReceived(first))
-	if _, err := verifier.Verify(t.Context(), first, a, []*secret.Credential{c}); err != nil {
-		t.Fatal(err)
+	got, err := verifier.Verify(t.Context(), first, a, []*secret.Credential{c})
+	if err != nil || !got.Unbound || len(got.Header) != 1 || got.Header.Get("Content-Type") == "" {
+		t.Fatalf("%+v, %v", got, err)
 	}
 	second, err := (&signer.HTTPSig{Now: clock}).Sign(t.Context(), payout(t), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, later := range []time.Duration{0, time.Minute} {
-		at = now.Add(later)
-		if _, err := verifier.Verify(t.Context(), second, a, []*secret.Credential{c}); !errors.Is(err, signer.ErrUnverified) {
-			t.Errorf("%v later: accepted again: %v", later, err)
+	lines := a.Header.Clone() // the same to a signature, and to nobody else
+	lines["Content-Digest"] = strings.Split(a.Header.Get("Content-Digest"), ", ")
+	for _, header := range []http.Header{a.Header, lines} {
+		for _, later := range []time.Duration{0, time.Minute} {
+			at = now.Add(later)
+			again := signer.Answer{Status: a.Status, Header: header, Body: a.Body}
+			if _, err := verifier.Verify(t.Context(), second, again, []*secret.Credential{c}); !errors.Is(err, signer.ErrUnverified) || !strings.Contains(err.Error(), "seen before") {
+				t.Errorf("%v later: %v", later, err)
+			}
 		}
+	}
+	at = now
+	other := &signer.HTTPSigVerifier{Now: clock, Seen: verifier.Seen} // of another account, or the next configuration
+	if _, err := other.Verify(t.Context(), second, a, []*secret.Credential{c}); err == nil {
+		t.Error("accepted by a verifier with the same memory")
+	}
+}
+
+// TestHTTPSigBound: what ties an answer to one request, and what does not.
+func TestHTTPSigBound(t *testing.T) {
+	for binding, unbound := range map[string]bool{
+		`"signature";req;key="sig1"`:                             false,
+		"@method;req @target-uri;req content-digest;req":         false,
+		"@method;req @target-uri;req":                            true,
+		"@method;req @target-uri;req content-type;req @path;req": true,
+	} {
+		c := credential(t, "2000", "a shared key")
+		signed, err := (&signer.HTTPSig{Now: clock}).Sign(t.Context(), payout(t), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := newAnswering()
+		w.components = append([]string{"@status", "content-digest"}, strings.Fields(binding)...)
+		got, err := (&signer.HTTPSigVerifier{Now: clock}).Verify(t.Context(), signed, w.answer(t, asReceived(signed)), []*secret.Credential{c})
+		if err != nil || got.Unbound != unbound {
+			t.Errorf("%s: unbound %t, %v", binding, got.Unbound, err)
+		}
+	}
+}
+
+// TestHTTPSigSameSecond: equal answers of one second to other endpoints are no replays.
+func TestHTTPSigSameSecond(t *testing.T) {
+	c := credential(t, "2000", "a shared key")
+	verifier := &signer.HTTPSigVerifier{Now: clock}
+	for _, target := range []string{"/api/index.php?route=/api/bank/payout", "/api/index.php?route=/api/common/balance"} {
+		r := payout(t)
+		r.URL = "https://nowpay.in" + target
+		signed, err := (&signer.HTTPSig{Now: clock}).Sign(t.Context(), r, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		sent := asReceived(signed)
+		sent.Target = target
+		w := newAnswering()
+		w.components = []string{"@status", "content-digest", "@method;req", "@target-uri;req"}
+		if _, err := verifier.Verify(t.Context(), signed, w.answer(t, sent), []*secret.Credential{c}); err != nil {
+			t.Errorf("%s: %v", target, err)
+		}
+	}
+}
+
+// TestHTTPSigUnfitKey: a credential that cannot verify keeps the other from it no more
+// than it does alone.
+func TestHTTPSigUnfitKey(t *testing.T) {
+	c := credential(t, "2000", "a shared key")
+	signed, err := (&signer.HTTPSig{Now: clock}).Sign(t.Context(), payout(t), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unfit := credential(t, "2000", pairs()[httpsig.Ed25519].private)
+	for _, known := range [][]*secret.Credential{{c, unfit}, {unfit, c}} {
+		if _, err := (&signer.HTTPSigVerifier{Now: clock}).Verify(t.Context(), signed, newAnswering().answer(t, asReceived(signed)), known); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := (&signer.HTTPSigVerifier{Now: clock}).Verify(t.Context(), signed, newAnswering().answer(t, asReceived(signed)), []*secret.Credential{unfit}); !errors.Is(err, signer.ErrKey) {
+		t.Errorf("with that one alone: %v", err)
+	}
+}
+
+// TestVerifyRequest: a callback is the provider's, whole, for this host, and not one of
+// our own requests that somebody has sent back.
+func TestVerifyRequest(t *testing.T) {
+	c := credential(t, "2000", "a shared key")
+	for _, test := range []struct {
+		name       string
+		components string
+		body       string
+		change     func(m *httpsig.Message)
+		want       error // nil: accepted
+	}{
+		{"target URI", "@method @target-uri content-digest", `{"status":"1"}`, nil, nil},
+		{"authority and path", "@method @authority @path @query content-digest", `{"status":"1"}`, nil, nil},
+		{"authority and target", "@method @authority @request-target content-digest", `{"status":"1"}`, nil, nil},
+		{"no host", "@method @request-target content-digest", `{"status":"1"}`, nil, signer.ErrUnverified},
+		{"no host, by parts", "@method @path @query content-digest", `{"status":"1"}`, nil, signer.ErrUnverified},
+		{"no method", "@target-uri content-digest", `{"status":"1"}`, nil, httpsig.ErrNotCovered},
+		{"no digest", "@method @target-uri", `{"status":"1"}`, nil, httpsig.ErrNotCovered},
+		{"for another host", "@method @target-uri content-digest", `{"status":"1"}`, func(m *httpsig.Message) { m.Authority = "elsewhere" }, httpsig.ErrWrong},
+		{"our own", "@method @target-uri content-digest", `{"username":"2000","status":"1"}`, nil, signer.ErrUnverified},
+		{"our own, with space", "@method @target-uri content-digest", ` { "username":"2000","status":"1"}`, nil, signer.ErrUnverified},
+		{"our own form", "@method @target-uri content-digest", "username=2000&status=1", nil, signer.ErrUnverified},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			m := signer.IncomingRequest(http.MethodPost, "https", "Callbacks.example.com:443", "/nowpay?a=1", http.Header{"Content-Digest": {httpsig.Digest([]byte(test.body))}})
+			p := httpsig.Params{Label: "sig1", Created: now, KeyID: "2000"}
+			for text := range strings.FieldsSeq(test.components) {
+				component, err := httpsig.ParseComponent(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				p.Components = append(p.Components, component)
+			}
+			input, signature, err := httpsig.Sign(t.Context(), m, p, httpsig.HMAC("a shared key"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			m.Header.Set("Signature-Input", input)
+			m.Header.Set("Signature", signature)
+			if test.change != nil {
+				test.change(m)
+			}
+			verifier := &signer.HTTPSigVerifier{Now: clock}
+			err = verifier.VerifyRequest(t.Context(), m, []byte(test.body), []*secret.Credential{c})
+			if test.want == nil && err != nil || test.want != nil && !errors.Is(err, test.want) {
+				t.Errorf("%v, want %v", err, test.want)
+			}
+			if err == nil && verifier.VerifyRequest(t.Context(), m, []byte(`{"status":"0"}`), []*secret.Credential{c}) == nil {
+				t.Error("another body is accepted")
+			}
+		})
 	}
 }
 

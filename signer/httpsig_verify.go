@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -54,6 +55,7 @@ type HTTPSigVerifier struct {
 	// Seen remembers answers, over several verifiers. Nil: a memory of its own.
 	Seen *Replays
 
+	lists    httpsig.Lists
 	once     sync.Once
 	required []httpsig.Component // once it is made
 	binding  httpsig.Component   // by the request's signature
@@ -78,10 +80,13 @@ func (v *HTTPSigVerifier) Verify(ctx context.Context, sent Signed, a Answer, kno
 	if err != nil {
 		return Answer{}, fmt.Errorf("%w: %w", ErrUnverified, err)
 	}
-	a.Unbound = unbound
-	for _, name := range []string{"Signature", "Signature-Input", "Content-Digest"} {
-		delete(a.Header, name)
+	rest := make(http.Header, len(a.Header))
+	for name, values := range a.Header {
+		if name != "Signature" && name != "Signature-Input" && name != "Content-Digest" {
+			rest[name] = values
+		}
 	}
+	a.Header, a.Unbound = rest, unbound
 	return a, nil
 }
 
@@ -131,6 +136,7 @@ func (v *HTTPSigVerifier) verify(ctx context.Context, sent Signed, a Answer, kno
 	policy := httpsig.Policy{
 		Label: v.Label, Tag: v.Tag, Components: v.required, Keys: keys,
 		Now: timeOf(v.Now), MaxAge: cmp.Or(v.MaxAge, defaultMaxAge), Skew: cmp.Or(v.Skew, defaultSkew),
+		Lists: &v.lists,
 	}
 	response := &httpsig.Message{Status: a.Status, Header: a.Header, Request: request}
 	verified, err := httpsig.Verify(ctx, response, policy)

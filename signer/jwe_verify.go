@@ -30,8 +30,8 @@ const (
 //
 // Who has the key has made the answer, and nobody has changed it since. That it
 // is the one to this request the encryption does not prove: the ids and the
-// amount in it do, which are checked afterwards. An answer that is one of our own
-// requests, sent back, is refused here.
+// amount in it do, which are checked afterwards; in a refusal there are none. An
+// answer that is one of our own requests, sent back, is refused here.
 func (j JWE) Verify(_ context.Context, _ Signed, a Answer, known []*secret.Credential) (Answer, error) {
 	types := a.Header.Values("Content-Type")
 	if len(types) != 1 || !strings.EqualFold(types[0], joseMediaType) {

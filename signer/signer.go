@@ -48,6 +48,8 @@ type Signed struct {
 	// Body may hold the credential. It belongs to whoever asked for the
 	// signature, who wipes it once it is sent.
 	Body []byte
+
+	signed *httpsig.Message // what is signed; nil: it is to be made
 }
 
 // Wipe overwrites the body with zeros and forgets it. Nothing may be sending

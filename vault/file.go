@@ -47,9 +47,9 @@ type File struct {
 }
 
 // NewFile returns a source that reads a file with one JSON object,
-// {"username":"…","key":"…"}, which only its owner may read. It is for
-// development. The source has not started and does not look at the file yet, as
-// with the other ones.
+// {"username":"…","key":"…"}, whose mode lets nobody but its owner at it, whoever that
+// is. It is for development. The source has not started and does not look at the file
+// yet, as with the other ones.
 func NewFile(path string, opts Options) *File { return newFile(path, ownerOnly, opts) }
 
 // NewSharedFile is NewFile for a file that a program beside the gateway keeps:
@@ -74,7 +74,7 @@ func newFile(path string, forbidden fs.FileMode, opts Options) *File {
 // NewFilePair returns a source that reads the username and the key from a file
 // each, without one line end behind them. The group of the files may read them.
 // A change counts when it is seen a second time: until then one of the files may
-// be the old one.
+// be the old one. What is there at the start counts at once: put both there before.
 func NewFilePair(usernamePath, keyPath string, opts Options) *File {
 	var used, seen [sha256.Size]byte
 	return newReader(opts, func() (*secret.Credential, error) {
@@ -197,7 +197,7 @@ func readFile(path string, forbidden fs.FileMode) ([]byte, error) {
 func openRegular(path string) (*os.File, fs.FileMode, error) {
 	file, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
-		return nil, 0, err //nolint:wrapcheck // it says all
+		return nil, 0, err
 	}
 	info, err := file.Stat()
 	if err == nil && !info.Mode().IsRegular() {
@@ -205,7 +205,7 @@ func openRegular(path string) (*os.File, fs.FileMode, error) {
 	}
 	if err != nil {
 		_ = file.Close()
-		return nil, 0, err //nolint:wrapcheck // it says all
+		return nil, 0, err
 	}
 	return file, info.Mode(), nil
 }

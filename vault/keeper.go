@@ -165,7 +165,8 @@ func (k *keeper) begin(ctx context.Context) (context.Context, error) {
 type situation struct {
 	state   state
 	version int64
-	step    Step // that fails
+	since   time.Time // that it is there: a version may be written again
+	step    Step      // that fails
 }
 
 type state int
@@ -191,7 +192,7 @@ func (k *keeper) settle(c *secret.Credential, err error) {
 // situation returns how things stand.
 func (k *keeper) situation() (situation, error) {
 	st := k.store.Status()
-	s := situation{version: st.Version, state: unavailable}
+	s := situation{version: st.Version, since: st.Since, state: unavailable}
 	switch {
 	case st.Available && st.Err == nil:
 		s.state = current
@@ -220,7 +221,7 @@ func (k *keeper) report(ctx context.Context) {
 		log.WarnContext(ctx, "refreshing the credential failed (continuing with the cached credential)", "error", err)
 	case before.state == unavailable:
 		log.InfoContext(ctx, "credential available", "version", now.version)
-	case now.version != before.version:
+	case now.since != before.since:
 		log.InfoContext(ctx, "new version of the credential", "version", now.version)
 	default:
 		log.InfoContext(ctx, "credential refreshed again", "version", now.version)

@@ -69,6 +69,27 @@ func TestRefresh(t *testing.T) {
 	}
 }
 
+// TestRefreshSameVersion: a secret that is deleted with its versions and written anew
+// begins with version 1 again. It is another credential, and the log says so.
+func TestRefreshSameVersion(t *testing.T) {
+	t.Parallel()
+	server := newVault(t)
+	s, log := startSource(t, seldom(config(t, server)), vault.Options{})
+	since := s.Status().Since
+	for _, n := range []int{7, 8, 8} {
+		server.ForgetKV2("secret", "nowpay/main")
+		server.PutKV2("secret", "nowpay/main", pair(n))
+		mustRefresh(t, s)
+		if st := s.Status(); !keyIs(s, n)() || st.Version != 1 || !st.Since.After(since) {
+			t.Errorf("Status() = %+v", st)
+		}
+	}
+	s.Close() // by then all is logged
+	if got := log.count(msgNewVersion); got != 2 {
+		t.Errorf("logged %d new versions, want 2", got)
+	}
+}
+
 // TestRefreshKeepsAsking: merchants whose calls are refused ask all the time.
 func TestRefreshKeepsAsking(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -63,7 +64,8 @@ type TransitOptions struct {
 //
 // Calls that come while others are under way share a request. A lone call does
 // not wait for company. Nothing is tried for longer than [TransitConfig.Timeout],
-// and no call waits where too many do: it fails.
+// and no call waits where too many do: it fails. Calls have no lock in common but
+// that of a channel.
 type Transit struct {
 	source *Source
 	cfg    TransitConfig
@@ -102,8 +104,12 @@ func NewTransit(source *Source, cfg TransitConfig, opts TransitOptions) (*Transi
 		return nil, fmt.Errorf("checking transit: %w", err)
 	}
 	opts = opts.withDefaults()
-	// No key passes here, and a login is no reason to connect anew.
+	// No key passes here: connections are kept, and nothing is overwritten that came
+	// over one.
 	transport := source.guard.next.Clone()
+	transport.DialContext = (&net.Dialer{Timeout: dialTimeout}).DialContext
+	transport.DialTLSContext = nil
+	transport.TLSHandshakeTimeout = dialTimeout
 	transport.DisableKeepAlives = false
 	transport.MaxIdleConnsPerHost = transitSlots
 	transport.IdleConnTimeout = keptConnection

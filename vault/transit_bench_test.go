@@ -29,15 +29,9 @@ var benchBase = []byte(strings.Repeat("\"@method\": POST\n", 30))
 // one in the process. Latencies are those of a caller.
 func BenchmarkTransit(b *testing.B) {
 	server := vaulttest.Start(b, vaulttest.WithTLS())
-	server.EnableKV2("secret")
-	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1001"})
-	server.Policy("nowpay", transitPolicy)
-	server.EnableTransit("transit")
-	cfg := keyless(b, server)
-	cfg.CAFile = server.CAFile
-	source, _ := startSource(b, cfg, vault.Options{})
+	fillTransit(b, server, "hmac", "ecdsa-p256", "rsa-2048")
+	source, _ := startSource(b, keyless(b, server), vault.Options{})
 	for _, a := range algorithms[:4] {
-		server.TransitKey("transit", "nowpay-"+a.keyType, a.keyType)
 		var requests atomic.Int64
 		transit := newTransit(b, source, vault.TransitConfig{Key: "nowpay-" + a.keyType, Algorithm: a.name},
 			vault.TransitOptions{Sent: func(int) { requests.Add(1) }})

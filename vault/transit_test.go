@@ -50,6 +50,12 @@ var algorithms = []struct{ name, keyType string }{
 func newTransitVault(tb testing.TB, keyTypes ...string) *vaulttest.Server {
 	tb.Helper()
 	server := vaulttest.Start(tb)
+	fillTransit(tb, server, keyTypes...)
+	return server
+}
+
+func fillTransit(tb testing.TB, server *vaulttest.Server, keyTypes ...string) {
+	tb.Helper()
 	server.EnableKV2("secret")
 	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1001"})
 	server.Policy("nowpay", transitPolicy)
@@ -57,14 +63,13 @@ func newTransitVault(tb testing.TB, keyTypes ...string) *vaulttest.Server {
 	for _, keyType := range append(keyTypes, "ed25519") {
 		server.TransitKey("transit", "nowpay-"+keyType, keyType)
 	}
-	return server
 }
 
 // keyless is config for a secret without a key.
 func keyless(tb testing.TB, server *vaulttest.Server) vault.Config {
 	tb.Helper()
 	return vault.Config{
-		Address: server.Address, Path: path, NoKey: true,
+		Address: server.Address, CAFile: server.CAFile, Path: path, NoKey: true,
 		Auth:    vault.TokenAuth(writeFile(tb, "token", server.Token([]string{"nowpay"}, 0, true))),
 		Refresh: fast, StaleFor: time.Minute,
 	}
@@ -382,7 +387,7 @@ func TestKeyless(t *testing.T) {
 		t.Errorf("Acquire() = %q, %q, version %d, %v", u, k, v, err)
 	}
 	// A key that is there nevertheless is not even looked at.
-	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1002", "key": 5320137})
+	server.PutKV2("secret", "nowpay/main", map[string]any{"username": "1002", "key": 5320137, "": 5320137})
 	eventually(t, "the new version", func() bool { return source.Status().Version == 2 })
 	if u, k, _, err := held(source); u != "1002" || k != "" || err != nil {
 		t.Errorf("Acquire() = %q, %q, %v", u, k, err)

@@ -73,7 +73,9 @@ func (d *wipingDialer) dialTLS(ctx context.Context, network, address string) (ne
 		return nil, err
 	}
 	config := d.config.Clone()
-	config.ServerName = host
+	if config.ServerName == "" {
+		config.ServerName = host
+	}
 	secured := tls.Client(conn, config)
 	if err := secured.HandshakeContext(ctx); err != nil {
 		_ = conn.Close()

@@ -82,6 +82,15 @@ func (s *Server) DeleteKV2(mount, path string, versions ...int) {
 	}
 }
 
+// ForgetKV2 removes a secret with its metadata: whoever writes it again begins with
+// version 1.
+func (s *Server) ForgetKV2(mount, path string) {
+	s.tb.Helper()
+	if err := s.Client().KVv2(mount).DeleteMetadata(s.ctx(), path); err != nil {
+		s.tb.Fatalf("vaulttest: forgetting %s/%s: %v", mount, path, err)
+	}
+}
+
 // DestroyKV2 removes the data of versions of a secret for good. Their metadata
 // stays.
 func (s *Server) DestroyKV2(mount, path string, versions ...int) {

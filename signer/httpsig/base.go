@@ -122,6 +122,9 @@ func (c *Component) appendField(dst []byte, lines []string) ([]byte, error) {
 func isControl(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }
 
 func appendMember(dst []byte, lines []string, key string) ([]byte, error) {
+	if value, ok := soleBytes(lines, key); ok {
+		return append(dst, value...), nil
+	}
 	d, err := parseDictionary(lines)
 	if err != nil {
 		return dst, err
@@ -131,6 +134,24 @@ func appendMember(dst []byte, lines []string, key string) ([]byte, error) {
 		return dst, errors.New("the field has no such member")
 	}
 	return appendStructured(dst, member)
+}
+
+// soleBytes is the one member of a dictionary that is written as it would be anew, as
+// nearly all signatures are: key=:base64:
+func soleBytes(lines []string, key string) (string, bool) {
+	if len(lines) != 1 || len(lines[0]) > maxField {
+		return "", false
+	}
+	value, ok := strings.CutPrefix(lines[0], key+"=:")
+	encoded, closed := strings.CutSuffix(value, ":")
+	if !ok || !closed || !isLabel(key) {
+		return "", false
+	}
+	decoded, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil || base64.StdEncoding.EncodeToString(decoded) != encoded {
+		return "", false
+	}
+	return lines[0][len(key)+1:], true
 }
 
 func appendStructured(dst []byte, v httpsfv.StructuredFieldValue) ([]byte, error) {

@@ -26,6 +26,9 @@ func CheckDigest(header http.Header, body []byte) error {
 	if len(lines) == 0 {
 		return ErrNoDigest
 	}
+	if len(lines) == 1 && lines[0] == Digest(body) {
+		return nil // as nearly all are: there is nothing to be parsed
+	}
 	d, err := parseDictionary(lines)
 	if err != nil {
 		return fmt.Errorf("%w: Content-Digest: %w", ErrNoDigest, err)

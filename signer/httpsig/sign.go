@@ -5,10 +5,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
-
-	"github.com/dunglas/httpsfv"
 )
 
 // baseBytes is room for the signature base of most messages.
@@ -79,7 +78,7 @@ func isLabel(s string) bool {
 	return s != "" && len(s) <= maxText
 }
 
-// text writes the parameters as they are signed.
+// text writes the components and the parameters as they are signed.
 func (p *Params) text(a Algorithm) (string, error) {
 	if n := len(p.Components); n == 0 || n > maxComponents {
 		return "", fmt.Errorf("%d components are to be covered: want 1 to %d", n, maxComponents)
@@ -87,47 +86,58 @@ func (p *Params) text(a Algorithm) (string, error) {
 	if c, ok := duplicate(p.Components); ok {
 		return "", fmt.Errorf("component %s is there twice", c)
 	}
-	params, err := p.parameters(a)
-	if err != nil {
-		return "", err
+	if !p.Created.IsZero() && !p.Expires.IsZero() && p.Expires.Before(p.Created) {
+		return "", errors.New("it would expire before it is created")
 	}
-	tail, err := httpsfv.Marshal(params)
-	if err != nil {
-		return "", errors.New("a parameter is not printable ASCII")
-	}
-	return writeParams(p.Components, tail), nil
-}
-
-func (p *Params) parameters(a Algorithm) (*httpsfv.Params, error) {
-	params := httpsfv.NewParams()
-	for _, t := range []struct {
+	tail := make([]byte, 0, 256)
+	for _, t := range [...]struct {
 		name string
 		time time.Time
 	}{{"created", p.Created}, {"expires", p.Expires}} {
 		if t.time.IsZero() {
 			continue
 		}
-		if unix := t.time.Unix(); unix < 0 || unix > maxUnix {
-			return nil, fmt.Errorf("%s is out of range", t.name)
+		unix := t.time.Unix()
+		if unix < 0 || unix > maxUnix {
+			return "", fmt.Errorf("%s is out of range", t.name)
 		}
-		params.Add(t.name, t.time.Unix())
-	}
-	if !p.Created.IsZero() && !p.Expires.IsZero() && p.Expires.Before(p.Created) {
-		return nil, errors.New("it would expire before it is created")
+		tail = append(append(append(tail, ';'), t.name...), '=')
+		tail = strconv.AppendInt(tail, unix, 10)
 	}
 	alg := ""
 	if p.NameAlg {
 		alg = string(a)
 	}
 	for _, t := range [...][2]string{{"nonce", p.Nonce}, {"alg", alg}, {"keyid", p.KeyID}, {"tag", p.Tag}} {
-		if len(t[1]) > maxText {
-			return nil, fmt.Errorf("%s is longer than %d bytes", t[0], maxText)
+		if t[1] == "" {
+			continue
 		}
-		if t[1] != "" {
-			params.Add(t[0], t[1])
+		if len(t[1]) > maxText {
+			return "", fmt.Errorf("%s is longer than %d bytes", t[0], maxText)
+		}
+		tail = append(append(append(tail, ';'), t[0]...), '=')
+		var ok bool
+		if tail, ok = appendString(tail, t[1]); !ok {
+			return "", fmt.Errorf("%s is not printable ASCII", t[0])
 		}
 	}
-	return params, nil
+	return writeParams(p.Components, string(tail)), nil
+}
+
+// appendString writes a string of RFC 9651, section 4.1.6.
+func appendString(dst []byte, s string) ([]byte, bool) {
+	dst = append(dst, '"')
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c < ' ' || c > '~':
+			return dst, false
+		case c == '"' || c == '\\':
+			dst = append(dst, '\\', c)
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return append(dst, '"'), true
 }
 
 // writeParams puts the list of components before the parameters of the signature.
