@@ -17,7 +17,8 @@ import (
 )
 
 const (
-	// proofTime bounds the checking of a proof, where that reaches a network.
+	// proofTime bounds the checking of a callback's signature, with all accounts. That of
+	// an answer bounds itself, where it reaches a network at all.
 	proofTime = 10 * time.Second
 	// refreshTime bounds the wait for a credential that is read anew.
 	refreshTime = 3 * time.Second
@@ -37,8 +38,6 @@ func (g *Gateway) prove(
 	}
 	known, release := candidates(account.Secret, used)
 	defer release()
-	ctx, cancel := context.WithTimeout(ctx, proofTime)
-	defer cancel()
 	proven, err := account.Verify.Verify(ctx, signed, answer, known)
 	if err != nil {
 		return integrity.Answer{}, fmt.Errorf("checking the proof of the answer: %w", err)

@@ -93,7 +93,7 @@ type Verifier interface {
 	// Verify checks the proof of an answer to a request that was sent, whose body
 	// may be wiped, and gives the answer as it is to be read: decrypted, where it
 	// was encrypted. Known are the credentials that may have been used, the one
-	// that signed first; Verify keeps none. Its errors wrap [ErrUnverified] and hold
-	// no secret.
+	// that signed first; Verify keeps none. One that reaches a network bounds the time
+	// itself. Its errors wrap [ErrUnverified] and hold no secret.
 	Verify(ctx context.Context, sent Signed, a Answer, known []*secret.Credential) (Answer, error)
 }

@@ -11,7 +11,7 @@ import (
 )
 
 // baseBytes is room for the signature base of most messages.
-const baseBytes = 1 << 10
+const baseBytes = 512
 
 // maxUnix is the last second of the year 9999: what is later is no time but a mistake.
 const maxUnix = 253402300799
@@ -89,7 +89,7 @@ func (p *Params) text(a Algorithm) (string, error) {
 	if !p.Created.IsZero() && !p.Expires.IsZero() && p.Expires.Before(p.Created) {
 		return "", errors.New("it would expire before it is created")
 	}
-	tail := make([]byte, 0, 256)
+	tail := make([]byte, 0, 160)
 	for _, t := range [...]struct {
 		name string
 		time time.Time
