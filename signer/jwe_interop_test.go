@@ -3,18 +3,15 @@ package signer_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"testing"
 
+	"github.com/nowpay-gateway/nowpay-gateway/internal/nodetest"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 	"github.com/nowpay-gateway/nowpay-gateway/secret"
 	"github.com/nowpay-gateway/nowpay-gateway/signer"
@@ -86,33 +83,10 @@ func TestJWEInterop(t *testing.T) {
 	}
 }
 
-// installJose gives a function that has the package jose do a task. The package
-// is installed once, into .cache.
+// installJose gives a function that has the package jose do a task.
 func installJose(t *testing.T) func(joseTask) joseResult {
 	t.Helper()
-	for program, debian := range map[string]string{"node": "nodejs", "npm": "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing(t, fmt.Sprintf("%s is missing: install Debian's package %s", program, debian))
-		}
-	}
-	sum := sha256.New()
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		sum.Write(readInterop(t, name))
-	}
-	cache, err := filepath.Abs("../.cache/interop-jose")
-	if err != nil {
-		t.Fatal(err)
-	}
-	installed := filepath.Join(cache, fmt.Sprintf("%x", sum.Sum(nil)[:8]))
-	if _, err := os.Stat(installed); err != nil {
-		runNPM(t, cache, installed)
-	}
-	folder := t.TempDir()
-	if err := os.Symlink(filepath.Join(installed, "node_modules"), filepath.Join(folder, "node_modules")); err != nil {
-		t.Fatal(err)
-	}
-	copyInterop(t, folder, "package.json", "interop.mjs")
-	return startJose(t, folder)
+	return startJose(t, nodetest.Install(t, "testdata/interop-jose", "interop.mjs"))
 }
 
 // startJose runs the script for as long as the test.
@@ -147,52 +121,4 @@ func startJose(t *testing.T, folder string) func(joseTask) joseResult {
 		}
 		return result
 	}
-}
-
-func runNPM(t *testing.T, cache, into string) {
-	t.Helper()
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.MkdirTemp(cache, "new-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(folder)
-	copyInterop(t, folder, "package.json", "package-lock.json")
-	npm := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	npm.Dir = folder
-	if out, err := npm.CombinedOutput(); err != nil {
-		missing(t, fmt.Sprintf("npm cannot install the package jose: %v\n%s", err, out))
-	}
-	if err := os.Rename(folder, into); err != nil && !errors.Is(err, fs.ErrExist) {
-		t.Fatal(err)
-	}
-}
-
-func readInterop(t *testing.T, name string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join("testdata", "interop-jose", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
-}
-
-func copyInterop(t *testing.T, into string, names ...string) {
-	t.Helper()
-	for _, name := range names {
-		if err := os.WriteFile(filepath.Join(into, name), readInterop(t, name), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
-
-// missing skips a test that cannot have what it needs; in CI it fails.
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }

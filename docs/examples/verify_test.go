@@ -4,12 +4,10 @@ package examples_test
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"maps"
 	"net"
 	"net/http"
@@ -31,6 +29,7 @@ import (
 
 	"github.com/nowpay-gateway/nowpay-gateway/callback/notify"
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
+	"github.com/nowpay-gateway/nowpay-gateway/internal/nodetest"
 )
 
 // language is one in which there is an example.
@@ -76,21 +75,10 @@ func goCommand(t *testing.T, folder, _ string) *exec.Cmd {
 	return exec.CommandContext(t.Context(), binary)
 }
 
-// nodeCommand installs what the example depends on, once, into .cache.
+// nodeCommand runs the example with what it depends on.
 func nodeCommand(t *testing.T, folder, _ string) *exec.Cmd {
 	t.Helper()
-	sum := sha256.New()
-	for _, name := range []string{"package.json", "package-lock.json"} {
-		sum.Write(mustRead(t, example(t, "node", name)))
-	}
-	cache, err := filepath.Abs("../../.cache/verify-node")
-	if err != nil {
-		t.Fatal(err)
-	}
-	installed := filepath.Join(cache, fmt.Sprintf("%x", sum.Sum(nil)[:8]))
-	if _, err := os.Stat(installed); err != nil {
-		install(t, cache, installed)
-	}
+	installed := nodetest.Install(t, example(t, "node"))
 	if err := os.Symlink(filepath.Join(installed, "node_modules"), filepath.Join(folder, "node_modules")); err != nil {
 		t.Fatal(err)
 	}
@@ -104,27 +92,6 @@ func copyExample(t *testing.T, language, into string, names ...string) {
 		if err := os.WriteFile(filepath.Join(into, name), mustRead(t, example(t, language, name)), 0o600); err != nil {
 			t.Fatal(err)
 		}
-	}
-}
-
-func install(t *testing.T, cache, into string) {
-	t.Helper()
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.MkdirTemp(cache, "new-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(folder)
-	copyExample(t, "node", folder, "package.json", "package-lock.json")
-	npm := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	npm.Dir = folder
-	if out, err := npm.CombinedOutput(); err != nil {
-		missing(t, fmt.Sprintf("npm cannot install what the example depends on: %v\n%s", err, out))
-	}
-	if err := os.Rename(folder, into); err != nil && !errors.Is(err, fs.ErrExist) {
-		t.Fatal(err)
 	}
 }
 

@@ -2,11 +2,9 @@ package httpsig_test
 
 import (
 	"bytes"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"maps"
 	"net/http"
 	"os"
@@ -16,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nowpay-gateway/nowpay-gateway/internal/nodetest"
 	"github.com/nowpay-gateway/nowpay-gateway/signer/httpsig"
 )
 
@@ -272,27 +271,10 @@ func runNode(t *testing.T, script string, input []byte) []byte {
 	return out
 }
 
-// theirPackage is a folder with the package, installed once, into .cache.
+// theirPackage is a folder with the package.
 func theirPackage(t *testing.T) string {
 	t.Helper()
-	for program, from := range map[string]string{"node": "nodejs", "npm": "npm"} {
-		if _, err := exec.LookPath(program); err != nil {
-			missing(t, fmt.Sprintf("%s is missing: install Debian's package %s", program, from))
-		}
-	}
-	sum := sha256.New()
-	for _, name := range []string{"package.json", "package-lock.json", "interop.mjs"} {
-		sum.Write(interopFile(t, name))
-	}
-	cache, err := filepath.Abs("../../.cache/httpsig-interop")
-	if err != nil {
-		t.Fatal(err)
-	}
-	installed := filepath.Join(cache, fmt.Sprintf("%x", sum.Sum(nil)[:8]))
-	if _, err := os.Stat(installed); err != nil {
-		install(t, cache, installed)
-	}
-	return installed
+	return nodetest.Install(t, "testdata/interop", "interop.mjs")
 }
 
 // TestDocumentedApp: the app in docs/signing.md signs what the gateway asks for.
@@ -344,47 +326,4 @@ await pay("https://gateway.internal/api/index.php?route=/api/bank/payout", { you
 	if err := httpsig.CheckDigest(m.Header, []byte(sent.Body)); err != nil || sent.Body != `{"yourrequestid":"1001","amount":"1.50"}` {
 		t.Errorf("%s: %v", sent.Body, err)
 	}
-}
-
-func interopFile(t *testing.T, name string) []byte {
-	t.Helper()
-	content, err := os.ReadFile(filepath.Join("testdata", "interop", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return content
-}
-
-func install(t *testing.T, cache, into string) {
-	t.Helper()
-	if err := os.MkdirAll(cache, 0o755); err != nil {
-		t.Fatal(err)
-	}
-	folder, err := os.MkdirTemp(cache, "new-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer os.RemoveAll(folder)
-	for _, name := range []string{"package.json", "package-lock.json", "interop.mjs"} {
-		if err := os.WriteFile(filepath.Join(folder, name), interopFile(t, name), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	npm := exec.CommandContext(t.Context(), "npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund")
-	npm.Dir = folder
-	if out, err := npm.CombinedOutput(); err != nil {
-		missing(t, fmt.Sprintf("npm cannot install the other implementation: %v\n%s", err, out))
-	}
-	if err := os.Rename(folder, into); err != nil && !errors.Is(err, fs.ErrExist) {
-		t.Fatal(err)
-	}
-}
-
-// missing skips a test that cannot have what it needs; in CI it fails.
-func missing(t *testing.T, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatal(what)
-	}
-	t.Skip(what)
 }
