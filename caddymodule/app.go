@@ -9,6 +9,7 @@ import (
 
 	"github.com/caddyserver/caddy/v2"
 	"github.com/oklog/ulid/v2"
+	"go.uber.org/zap"
 
 	"github.com/nowpay-gateway/nowpay-gateway/egress"
 	"github.com/nowpay-gateway/nowpay-gateway/gateway"
@@ -76,7 +77,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Notify:     notifiers(a.rt.senders),
 		MaxBody:    settings.maxBody,
 		Logger:     a.rt.logger,
-		Record:     metrics.record,
+		Record:     recorder(ctx.Logger()),
 		Observed:   metrics.observe,
 		CalledBack: metrics.calledBack,
 		Posted:     metrics.posted,
@@ -85,6 +86,14 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Random:     rand.Float64,
 	})
 	return nil
+}
+
+// recorder logs and counts exchanges.
+func recorder(logger *zap.Logger) func(*gateway.Record) {
+	return func(r *gateway.Record) {
+		metrics.record(r)
+		logExchange(logger, r)
+	}
 }
 
 // Start opens the journal, fetches the credentials and begins to watch the egress

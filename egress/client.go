@@ -76,6 +76,7 @@ type Client struct {
 	resolver    Resolver
 	locals      *presence
 	pool        *pool
+	wires       sync.Pool
 	now         func() time.Time
 
 	interval time.Duration
@@ -165,20 +166,19 @@ type Response struct {
 // Only these headers are sent: Host, User-Agent, Accept (application/json),
 // Accept-Encoding (identity), Content-Type, Content-Length and r.Header.
 func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.timeout)
-	defer cancel()
+	limit := time.Now().Add(c.timeout)
 	wire, err := c.encode(r)
 	if err != nil {
 		return nil, &Error{Err: err}
 	}
-	defer clear(wire) // it holds the key
+	defer wire.free()
 
 	conn, err := c.pool.get(c.now())
 	if err != nil {
 		return nil, &Error{Err: err}
 	}
 	if conn != nil {
-		resp, failed := c.exchange(ctx, conn, wire)
+		resp, failed := c.exchange(ctx, conn, wire.text, limit)
 		if failed == nil {
 			return resp, nil
 		}
@@ -187,20 +187,32 @@ func (c *Client) Do(ctx context.Context, r *Request) (*Response, error) {
 		}
 		// The kept connection was dead and took nothing: as if it had never been.
 	}
-	if conn, err = c.dial(ctx); err != nil {
-		return nil, failure(ctx, false, err)
+	conn, failed := c.connect(ctx, limit)
+	if failed != nil {
+		return nil, failed
 	}
-	resp, failed := c.exchange(ctx, conn, wire)
+	resp, failed := c.exchange(ctx, conn, wire.text, limit)
 	if failed != nil { // not returned as it is: a nil *Error is no nil error
 		return nil, failed
 	}
 	return resp, nil
 }
 
+// connect opens a connection by the time of limit.
+func (c *Client) connect(ctx context.Context, limit time.Time) (*conn, *Error) {
+	ctx, cancel := context.WithDeadline(ctx, limit)
+	defer cancel()
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return nil, failure(ctx, false, err)
+	}
+	return conn, nil
+}
+
 // exchange is a round trip with its account: from where, and how long it took.
-func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte) (*Response, *Error) {
+func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte, limit time.Time) (*Response, *Error) {
 	begun := c.now()
-	resp, sent, err := c.roundTrip(ctx, conn, wire)
+	resp, sent, err := c.roundTrip(ctx, conn, wire, limit)
 	if err != nil {
 		failed := failure(ctx, sent, err)
 		failed.LocalAddr, failed.Duration = conn.local, c.now().Sub(begun)
@@ -212,7 +224,7 @@ func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte) (*Respon
 
 // roundTrip sends wire on conn and reads the answer. It owns conn: keeps it for
 // the next exchange or closes it. sent tells whether the system took a byte.
-func (c *Client) roundTrip(ctx context.Context, conn *conn, wire []byte) (resp *Response, sent bool, err error) {
+func (c *Client) roundTrip(ctx context.Context, conn *conn, wire []byte, limit time.Time) (resp *Response, sent bool, err error) {
 	reusable := false
 	defer func() {
 		if !reusable || !c.pool.put(conn, c.now()) {
@@ -221,6 +233,9 @@ func (c *Client) roundTrip(ctx context.Context, conn *conn, wire []byte) (resp *
 	}()
 	if err := ctx.Err(); err != nil {
 		return nil, false, err
+	}
+	if err := conn.SetDeadline(limit); err != nil {
+		return nil, false, err //nolint:wrapcheck // the connection is closed
 	}
 	stop := conn.interruptAfter(ctx)
 	if sent, err = conn.send(wire); err == nil {

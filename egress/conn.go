@@ -27,6 +27,8 @@ type conn struct {
 
 	onDone      func() // interrupts the exchange
 	interrupted chan struct{}
+	look        func(fd uintptr) // peeks; made once
+	silent      bool             // what the last look found
 	scratch     [1]byte
 }
 
@@ -42,7 +44,7 @@ func newConn(tcp *net.TCPConn) (*conn, error) {
 		local:       addrOf(tcp.LocalAddr()),
 		interrupted: make(chan struct{}, 1),
 	}
-	c.Conn = c.socket
+	c.Conn, c.look = c.socket, c.peek
 	c.onDone = func() {
 		_ = c.SetDeadline(past()) // fails only if closed, which interrupts as well
 		c.interrupted <- struct{}{}
@@ -75,6 +77,9 @@ func (c *conn) send(wire []byte) (sent bool, err error) {
 // that it returns ends that, and tells whether it has happened: then the
 // connection has a deadline in the past and is of no further use.
 func (c *conn) interruptAfter(ctx context.Context) (stop func() (interrupted bool)) {
+	if ctx.Done() == nil { // never
+		return uninterrupted
+	}
 	cancel := context.AfterFunc(ctx, c.onDone)
 	return func() bool {
 		if cancel() {
@@ -85,9 +90,14 @@ func (c *conn) interruptAfter(ctx context.Context) (stop func() (interrupted boo
 	}
 }
 
+func uninterrupted() bool { return false }
+
 // alive reports whether a kept connection may be written to: the peer has
 // neither closed it nor said anything since the last answer.
-func (c *conn) alive() bool { return canPeek && silent(c.fd) }
+func (c *conn) alive() bool {
+	c.silent = false
+	return canPeek && c.fd.Control(c.look) == nil && c.silent
+}
 
 // quiet reports that nothing that the peer sent is held on our side of the
 // socket, where alive would not see it and the next exchange would take it for

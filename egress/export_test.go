@@ -61,7 +61,13 @@ func SetPins(c *Client, pins [][32]byte) {
 }
 
 // Encode returns the request as it would be written.
-func Encode(c *Client, r *Request) ([]byte, error) { return c.encode(r) }
+func Encode(c *Client, r *Request) ([]byte, error) {
+	w, err := c.encode(r)
+	if err != nil {
+		return nil, err
+	}
+	return w.text, nil
+}
 
 // Routes returns the pairs of local and remote address that dialling would try.
 func Routes(c *Client) (locals []netip.Addr, remotes []netip.AddrPort, err error) {

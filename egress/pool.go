@@ -7,7 +7,7 @@ import (
 )
 
 const (
-	maxIdle     = 64               // connections
+	maxIdle     = 4096             // connections; fewer would be opened anew all the time under load, each with a port of its own
 	maxIdleTime = 30 * time.Second // unless the server says that it allows less
 	maxAge      = 5 * time.Minute  // so that a name that moves is followed
 )
@@ -24,29 +24,29 @@ func newPool(ranks int) *pool { return &pool{retired: make([]time.Time, max(rank
 
 // get takes the connection used last that is still good; nil if there is none.
 func (p *pool) get(now time.Time) (*conn, error) {
-	p.reap(now)
 	for {
-		c, err := p.pop()
-		if c == nil || c.alive() {
+		c, fit, err := p.pop(now)
+		if c == nil || fit && c.alive() {
 			return c, err
 		}
 		c.close()
 	}
 }
 
-func (p *pool) pop() (*conn, error) {
+// pop takes the connection used last, and tells whether it may be used again.
+func (p *pool) pop(now time.Time) (c *conn, fit bool, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
-		return nil, errClosed
+		return nil, false, errClosed
 	}
 	last := len(p.idle) - 1
 	if last < 0 {
-		return nil, nil
+		return nil, false, nil
 	}
-	c := p.idle[last]
+	c = p.idle[last]
 	p.idle = slices.Delete(p.idle, last, last+1)
-	return c, nil
+	return c, p.fit(c, now), nil
 }
 
 // put keeps c for another exchange. If it reports false, c is still the

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const (
@@ -32,33 +33,45 @@ func fixedHeader(hostport, userAgent string) string {
 		"Accept-Encoding: identity" + lineEnd
 }
 
-// encode writes the whole request into one buffer of exactly its size, so that
-// no outgrown copy of the key stays behind in memory.
-func (c *Client) encode(r *Request) ([]byte, error) {
+// wire is a request as it is sent. It may hold the key, so it is overwritten before
+// it is used for another.
+type wire struct {
+	text []byte
+	pool *sync.Pool
+}
+
+// free overwrites the request and lets go of its memory.
+func (w *wire) free() {
+	clear(w.text)
+	w.text = w.text[:0]
+	w.pool.Put(w)
+}
+
+// encode writes the whole request into memory that is large enough from the
+// beginning, so that no outgrown copy of the key stays behind.
+func (c *Client) encode(r *Request) (*wire, error) {
 	if err := checkRequest(r); err != nil {
 		return nil, err
 	}
-	length := strconv.Itoa(len(r.Body))
-	names := slices.Sorted(maps.Keys(r.Header))
-	size := len("POST ") + len(r.Target) + len(c.fixed) +
-		len(contentType) + len(r.ContentType) + len(lineEnd) +
-		len(contentLength) + len(length) + len(lineEnd) +
-		len(lineEnd) + len(r.Body)
-	for _, name := range names {
-		for _, value := range r.Header[name] {
-			size += len(name) + len(": ") + len(value) + len(lineEnd)
-		}
+	w, ok := c.wires.Get().(*wire)
+	if !ok {
+		w = &wire{pool: &c.wires}
 	}
-
-	b := make([]byte, 0, size)
-	b = append(b, "POST "...)
+	var names []string
+	if len(r.Header) > 0 {
+		names = slices.Sorted(maps.Keys(r.Header))
+	}
+	if size := c.size(r); cap(w.text) < size {
+		w.text = make([]byte, 0, size)
+	}
+	b := append(w.text, "POST "...)
 	b = append(b, r.Target...)
 	b = append(b, c.fixed...)
 	b = append(b, contentType...)
 	b = append(b, r.ContentType...)
 	b = append(b, lineEnd...)
 	b = append(b, contentLength...)
-	b = append(b, length...)
+	b = strconv.AppendInt(b, int64(len(r.Body)), 10)
 	b = append(b, lineEnd...)
 	for _, name := range names {
 		for _, value := range r.Header[name] {
@@ -69,7 +82,24 @@ func (c *Client) encode(r *Request) ([]byte, error) {
 		}
 	}
 	b = append(b, lineEnd...)
-	return append(b, r.Body...), nil
+	w.text = append(b, r.Body...)
+	return w, nil
+}
+
+// size is that of the request.
+func (c *Client) size(r *Request) int {
+	var digits [20]byte
+	length := strconv.AppendInt(digits[:0], int64(len(r.Body)), 10)
+	size := len("POST ") + len(r.Target) + len(c.fixed) +
+		len(contentType) + len(r.ContentType) + len(lineEnd) +
+		len(contentLength) + len(length) + len(lineEnd) +
+		len(lineEnd) + len(r.Body)
+	for name, values := range r.Header {
+		for _, value := range values {
+			size += len(name) + len(": ") + len(value) + len(lineEnd)
+		}
+	}
+	return size
 }
 
 // checkRequest refuses whatever could make another message of the request than

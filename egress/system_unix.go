@@ -4,7 +4,6 @@ package egress
 
 import (
 	"errors"
-	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,17 +11,12 @@ import (
 // canPeek tells whether a kept connection can be looked at without waiting.
 const canPeek = true
 
-// silent reports whether the socket is open and has nothing to read: no byte,
-// no end, no error.
-func silent(fd syscall.RawConn) bool {
-	quiet := false
-	err := fd.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-		quiet = errors.Is(err, unix.EAGAIN)
-		return true // never wait
-	})
-	return err == nil && quiet
+// peek looks whether the socket is open and has nothing to read: no byte, no end,
+// no error. It is called by the system's own way to use a socket, which heeds no
+// deadline.
+func (c *conn) peek(fd uintptr) {
+	_, _, err := unix.Recvfrom(int(fd), c.scratch[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	c.silent = errors.Is(err, unix.EAGAIN)
 }
 
 // isAbsent reports whether a bind failed for want of the address, rather than

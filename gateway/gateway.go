@@ -47,8 +47,8 @@ type Config struct {
 	Notify     map[string]Notifier // by merchant; those without are not told
 	MaxBody    int                 // bytes of a merchant's body
 
-	Logger   *slog.Logger     // gets one decision record for each exchange
-	Record   func(*Record)    // gets the same record, for metrics; must not block
+	Logger   *slog.Logger     // gets what is not about one exchange, and what needs a person
+	Record   func(*Record)    // gets one record for each exchange, for the log and metrics; must not block, or keep it
 	Observed func(StatusCall) // gets each status call, for metrics; must not block
 	// CalledBack gets what became of each callback request, and Posted what came
 	// of working on a message, for metrics; they must not block.
@@ -122,7 +122,7 @@ func (g *Gateway) Exchange(ctx context.Context, r Request) Answer {
 	x := g.begin(r)
 	x.record.ID = g.NewID()
 	answer, problem := g.walk(ctx, x, r)
-	return g.close(ctx, x, answer, problem)
+	return g.close(x, answer, problem)
 }
 
 // Explain decides a request as Exchange would, and says what it found. Without
@@ -203,7 +203,7 @@ func (g *Gateway) attempt(ctx context.Context, x *exchange) (Answer, *Problem) {
 }
 
 // close records the exchange and completes the answer.
-func (g *Gateway) close(ctx context.Context, x *exchange, answer Answer, problem *Problem) Answer {
+func (g *Gateway) close(x *exchange, answer Answer, problem *Problem) Answer {
 	if problem != nil {
 		answer = problem.Answer(x.record.ID)
 		x.record.Problem = problem.Code
@@ -219,6 +219,5 @@ func (g *Gateway) close(ctx context.Context, x *exchange, answer Answer, problem
 		header.Set(headerIntegrity, x.record.Integrity)
 	}
 	g.Record(&x.record)
-	x.record.log(ctx, g.Logger)
 	return answer
 }

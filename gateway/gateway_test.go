@@ -209,7 +209,7 @@ func TestExchange(t *testing.T) {
 		t.Fatalf("%d records, %d credentials, %d requests, want one each", len(p.records), p.acquired.Load(), p.received.Load())
 	}
 	r := p.records[0]
-	if r.ID != "01EXCHANGE" || r.Merchant != "shop" || !r.admitted() || r.CredentialVersion != 1 || r.RequestID != "1001" || r.Amount != 150 ||
+	if r.ID != "01EXCHANGE" || r.Merchant != "shop" || !r.Admitted() || r.CredentialVersion != 1 || r.RequestID != "1001" || r.Amount != 150 ||
 		r.ProviderID != "20261024pm103423000001" || r.ProviderStatus != 200 || r.Duration < r.ProviderDuration || r.ProviderDuration <= 0 {
 		t.Errorf("record %+v", r)
 	}

@@ -1,7 +1,7 @@
 package gateway
 
 import (
-	"context"
+	"iter"
 	"log/slog"
 	"net/netip"
 	"slices"
@@ -38,7 +38,6 @@ type Record struct {
 	// What was asked for; set once the body was read.
 	RequestID string // the merchant's own, without a prefix
 	Amount    nowpay.Paise
-	Fields    []slog.Attr // the operation's own fields, personal ones masked
 
 	// Transaction is the one that the exchange began or repeats; "" if it moves
 	// no money, or was refused before it was recorded.
@@ -56,7 +55,9 @@ type Record struct {
 	Findings          []integrity.Finding
 	Err               error // why there is no answer, for the log alone
 
-	maybeSent bool // a byte may have left
+	maybeSent bool              // a byte may have left
+	called    *nowpay.Operation // whose fields are shown of body; nil: none was read
+	body      *nowpay.Body
 }
 
 // note takes over what the whitelist decided.
@@ -70,22 +71,34 @@ func (r *Record) note(d whitelist.Decision) {
 // shownLength bounds what the log repeats of a field that is not personal.
 const shownLength = 64
 
-// noteBody keeps the operation's own fields for the log. Fields that the
-// catalogue does not know are left out: they may hold anything.
-func (r *Record) noteBody(operation *nowpay.Operation, body *nowpay.Body) {
-	for _, field := range operation.Fields {
-		value, ok := body.Get(field.Name)
-		if !ok {
-			continue
+// HasFields reports whether a body was read that may have fields to be shown.
+func (r *Record) HasFields() bool { return r.called != nil }
+
+// Fields yields names and values of the operation's own fields as they were sent,
+// personal ones masked. Fields that the catalogue does not know are left out: they
+// may hold anything.
+func (r *Record) Fields() iter.Seq2[string, string] {
+	return func(yield func(name, text string) bool) {
+		if !r.HasFields() {
+			return
 		}
-		text := value.Text
-		switch {
-		case operation.IsPersonal(field.Name):
-			text = mask(text)
-		case len(text) > shownLength:
-			text = strings.ToValidUTF8(text[:shownLength], "") // without half a letter
+		for i := range r.called.Fields {
+			name := r.called.Fields[i].Name
+			value, ok := r.body.Get(name)
+			if !ok {
+				continue
+			}
+			text := value.Text
+			switch {
+			case r.called.IsPersonal(name):
+				text = mask(text)
+			case len(text) > shownLength:
+				text = strings.ToValidUTF8(text[:shownLength], "") // without half a letter
+			}
+			if !yield(name, text) {
+				return
+			}
 		}
-		r.Fields = append(r.Fields, slog.String(field.Name, text))
 	}
 }
 
@@ -104,66 +117,13 @@ func mask(text string) string {
 	return "***" + text[len(text)-kept:]
 }
 
-// log writes the record as one line.
-func (r *Record) log(ctx context.Context, logger *slog.Logger) {
-	level := r.level()
-	if !logger.Enabled(ctx, level) {
-		return
-	}
-	attrs := make([]slog.Attr, 0, 24)
-	attrs = append(attrs,
-		slog.String("exchange", r.ID),
-		slog.String("merchant", r.Merchant),
-		slog.String("source", addressText(r.Source)),
-		slog.String("operation", r.Operation),
-		slog.Bool("allowed", r.admitted()),
-		slog.String("rule", r.Rule),
-		slog.String("reason", r.Reason),
-		slog.String("problem", string(r.Problem)),
-		slog.Duration("duration", r.Duration),
-	)
-	if r.RequestID != "" {
-		attrs = append(attrs, slog.String("request_id", r.RequestID))
-	}
-	if r.Transaction != "" {
-		attrs = append(attrs, slog.String("transaction", r.Transaction), slog.Bool("repeat", r.Repeat))
-	}
-	if r.Amount != 0 {
-		attrs = append(attrs, slog.String("amount", r.Amount.String()))
-	}
-	if len(r.Fields) > 0 {
-		attrs = append(attrs, slog.GroupAttrs("fields", r.Fields...))
-	}
-	if r.Outcome != "" {
-		attrs = append(attrs, r.outcomeAttrs()...)
-	}
-	if r.Err != nil {
-		attrs = append(attrs, slog.String("error", r.Err.Error()))
-	}
-	logger.LogAttrs(ctx, level, "exchange", attrs...)
-}
-
-// admitted reports whether the request passed all that is asked of it before
+// Admitted reports whether the request passed all that is asked of it before
 // something is signed: the whitelist, and the reading of its body.
-func (r *Record) admitted() bool { return r.Problem == "" || r.Outcome != "" }
+func (r *Record) Admitted() bool { return r.Problem == "" || r.Outcome != "" }
 
-// outcomeAttrs are the attributes of an exchange that came as far as signing.
-func (r *Record) outcomeAttrs() []slog.Attr {
-	return []slog.Attr{
-		slog.String("outcome", string(r.Outcome)),
-		slog.String("integrity", r.Integrity),
-		slog.Any("findings", r.Findings),
-		slog.String("provider_id", r.ProviderID),
-		slog.Int("provider_status", r.ProviderStatus),
-		slog.Duration("provider_duration", r.ProviderDuration),
-		slog.Int64("credential_version", r.CredentialVersion),
-		slog.String("egress_address", addressText(r.EgressAddress)),
-	}
-}
-
-// level makes what needs a person's eye stand out: a refusal by the provider
+// Level makes what needs a person's eye stand out: a refusal by the provider
 // (key, address, balance or a missing field), an unknown outcome, a failed check.
-func (r *Record) level() slog.Level {
+func (r *Record) Level() slog.Level {
 	switch {
 	case slices.Contains(r.Findings, integrity.KeyLeak):
 		return slog.LevelError
@@ -172,12 +132,4 @@ func (r *Record) level() slog.Level {
 	default:
 		return slog.LevelInfo
 	}
-}
-
-// addressText is the address, or nothing where none was used.
-func addressText(a netip.Addr) string {
-	if !a.IsValid() {
-		return ""
-	}
-	return a.String()
 }

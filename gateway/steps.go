@@ -119,7 +119,7 @@ func (g *Gateway) admit(x *exchange, r Request) *Problem {
 		return &Problem{Code: InvalidField, Field: name, Detail: fmt.Sprintf("field %q: steers the provider's routing and must not be in the body", name)}
 	}
 	x.body = body
-	x.record.noteBody(x.operation, body)
+	x.record.called, x.record.body = x.operation, body
 	if err := x.operation.CheckFields(body); err != nil {
 		return invalidField(err)
 	}
