@@ -20,7 +20,7 @@ const maxDepth = 32
 // The outcome says nothing of leaks: with Leak set it is still what became of
 // the request. The key must stay valid until Check returns.
 func Check(sent Sent, ans Answer, key secret.Value) Verdict {
-	v := Verdict{Outcome: nowpay.Unknown, Header: http.Header{}}
+	v := Verdict{Outcome: nowpay.Unknown, Header: make(http.Header)}
 	body, findings := read(ans, sent.Live)
 	if len(findings) == 0 {
 		v.Outcome, v.ProviderID, findings = judge(sent, body)
@@ -45,7 +45,8 @@ func Check(sent Sent, ans Answer, key secret.Value) Verdict {
 		}
 	}
 	if pass != nil {
-		v.Body, v.Header = pass.Bytes(), passHeaders(ans.Header, f)
+		v.Body = pass.Bytes()
+		passHeaders(v.Header, ans.Header, f)
 	}
 	return v
 }
@@ -152,7 +153,7 @@ func created(op *nowpay.Operation, body *nowpay.Body, id string) bool {
 // unambiguous reports whether no field that is checked is there in another
 // letter case.
 func unambiguous(op *nowpay.Operation, body *nowpay.Body) bool {
-	return hasNoOtherCase(body, append([]string{"success", op.AnswerID(), op.ProviderID, op.Amount}, op.SuccessNeeds...)...)
+	return hasNoOtherCase(body, "success", op.AnswerID(), op.ProviderID, op.Amount) && hasNoOtherCase(body, op.SuccessNeeds...)
 }
 
 // hasNoOtherCase reports whether none of the names is there in another letter

@@ -18,12 +18,11 @@ import (
 //     scrubbing makes untrue;
 //   - Nowpay-Simulator: what a merchant relies on is in our own headers;
 //   - Date, Server, X-Powered-By and the like: of no use to a merchant.
-func passedHeaders() []string { return []string{"Content-Type"} }
+func passedHeaders() [1]string { return [...]string{"Content-Type"} }
 
 // passHeaders copies the headers that may be passed on, without values that
 // hold the key.
-func passHeaders(h http.Header, f *finder) http.Header {
-	passed := http.Header{}
+func passHeaders(passed, h http.Header, f *finder) {
 	for _, name := range passedHeaders() {
 		for _, value := range h.Values(name) {
 			if !f.wholeText(value) {
@@ -31,7 +30,6 @@ func passHeaders(h http.Header, f *finder) http.Header {
 			}
 		}
 	}
-	return passed
 }
 
 // headerSimulator is in whatever a simulator of Nowpay answers, and in nothing of
@@ -46,6 +44,9 @@ func isJSON(h http.Header) bool {
 	values := h.Values("Content-Type")
 	if len(values) != 1 {
 		return false
+	}
+	if values[0] == "application/json" { // as nearly always
+		return true
 	}
 	mediaType, params, err := mime.ParseMediaType(values[0])
 	if err != nil || mediaType != "application/json" {

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"slices"
+	"sync"
 )
 
 const (
@@ -34,28 +35,37 @@ func FindLeak(key []byte, texts ...[]byte) bool {
 	defer f.wipe()
 	copies := make([][]byte, len(texts))
 	for i, text := range texts {
-		copies[i] = f.keep(bytes.Clone(text))
+		copies[i] = append(f.take(len(text)), text...)
 	}
 	return f.inAny(copies)
 }
 
 // finder looks for one key. It is for one goroutine, and for one call of
-// Check: building it costs about a microsecond, keeping it would mean more
-// copies of the key in memory for as long as the credential lives.
+// Check: building it costs less than a microsecond, keeping it would mean more
+// copies of the key in memory for as long as the credential lives. Its memory is
+// overwritten and used for the next.
 type finder struct {
 	size   int      // of the key; no form of it is shorter
 	exact  [][]byte // forms whose letter case counts: base64
 	folded [][]byte // folded forms: the key itself and hexadecimal
 	text   []byte   // scratch: the folded text
+	pieces [][]byte // of an answer
+	memory []byte   // in which forms and copies are made; what is used of it may hold the key
 	kept   [][]byte // other memory that may hold the key
 }
 
+// maxMemory bounds what a finder that waits for the next answer keeps.
+const maxMemory = 16 << 10
+
+var finders = sync.Pool{New: func() any { return new(finder) }}
+
 func newFinder(key []byte) *finder {
-	f := &finder{size: len(key)}
+	f, _ := finders.Get().(*finder)
+	f.size = len(key)
 	if len(key) == 0 {
 		return f
 	}
-	f.folded = [][]byte{fold(bytes.Clone(key)), hex.AppendEncode(nil, key)}
+	f.folded = append(f.folded, fold(append(f.take(len(key)), key...)), hex.AppendEncode(f.take(hex.EncodedLen(len(key))), key))
 	if len(key) >= minEncoded {
 		for shift := range 3 {
 			f.addBase64(key, shift)
@@ -67,11 +77,8 @@ func newFinder(key []byte) *finder {
 // addBase64 adds the part of the base64 form that is the same whatever stands
 // around the key, when the key begins shift bytes after a multiple of three.
 func (f *finder) addBase64(key []byte, shift int) {
-	plain := make([]byte, shift+len(key))
-	defer clear(plain)
-	copy(plain[shift:], key)
-
-	text := base64.RawStdEncoding.AppendEncode(nil, plain)
+	plain := append(f.take(shift + len(key))[:shift], key...)
+	text := base64.RawStdEncoding.AppendEncode(f.take(base64.RawStdEncoding.EncodedLen(len(plain))), plain)
 	first := (8*shift + 5) / 6 // characters before it hold bits of what stands in front
 	end := 8 * len(plain) / 6  // characters from here on hold bits of what follows
 	std := text[first:end]
@@ -80,7 +87,7 @@ func (f *finder) addBase64(key []byte, shift int) {
 	f.exact = append(f.exact, std)
 
 	if bytes.ContainsAny(std, "+/") {
-		url := bytes.Clone(std)
+		url := append(f.take(len(std)), std...)
 		for i, c := range url {
 			switch c {
 			case '+':
@@ -93,18 +100,39 @@ func (f *finder) addBase64(key []byte, shift int) {
 	}
 }
 
+// take gives memory for n bytes that is overwritten in the end. Nothing may be
+// appended beyond them.
+func (f *finder) take(n int) []byte {
+	used := len(f.memory)
+	if cap(f.memory)-used < n {
+		f.keep(f.memory)
+		f.memory, used = make([]byte, 0, max(n, 2*cap(f.memory), 2048)), 0
+	}
+	f.memory = f.memory[:used+n]
+	return f.memory[used:used:used+n]
+}
+
 // keep makes sure that b is overwritten in the end.
 func (f *finder) keep(b []byte) []byte {
 	f.kept = append(f.kept, b)
 	return b
 }
 
-// wipe overwrites all that may hold the key. The finder is of no use afterwards.
+// wipe overwrites all that may hold the key. The finder must not be used afterwards.
 func (f *finder) wipe() {
-	for _, b := range slices.Concat(f.exact, f.folded, f.kept, [][]byte{f.text}) {
+	for _, b := range f.kept {
 		clear(b[:cap(b)])
 	}
-	*f = finder{}
+	clear(f.memory)
+	clear(f.text[:cap(f.text)])
+	for _, list := range []*[][]byte{&f.exact, &f.folded, &f.pieces, &f.kept} {
+		clear((*list)[:cap(*list)])
+		*list = (*list)[:0]
+	}
+	f.text, f.memory = f.text[:0], f.memory[:0]
+	if cap(f.memory) <= maxMemory && cap(f.text) <= maxMemory {
+		finders.Put(f)
+	}
 }
 
 // inAny reports whether one of the texts holds the key, or several of them do
@@ -119,9 +147,7 @@ func (f *finder) whole(text []byte) bool {
 }
 
 func (f *finder) wholeText(text string) bool {
-	b := []byte(text)
-	defer clear(b)
-	return f.whole(b)
+	return f.whole(append(f.take(len(text)), text...))
 }
 
 // peel looks for the key in the text and in what the text says once escapes
@@ -155,8 +181,8 @@ func (f *finder) contains(text []byte) bool {
 		}
 	}
 	if cap(f.text) < len(text) {
-		clear(f.text[:cap(f.text)])
-		f.text = make([]byte, 0, len(text))
+		f.keep(f.text)
+		f.text = make([]byte, 0, max(len(text), 1024))
 	}
 	f.text = fold(append(f.text[:0], text...))
 	for _, form := range f.folded {

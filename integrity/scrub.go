@@ -46,8 +46,8 @@ func (f *finder) texts(h http.Header, body *nowpay.Body) [][]byte {
 		size += len(body.Bytes())
 	}
 
-	memory := f.keep(make([]byte, 0, size)) // for all of them; it does not grow
-	all := make([][]byte, 0, 32)
+	memory := f.take(size) // for all of them; it does not grow
+	all := f.pieces[:0]
 	add := func(text string) {
 		start := len(memory)
 		memory = append(memory, text...)
@@ -60,10 +60,8 @@ func (f *finder) texts(h http.Header, body *nowpay.Body) [][]byte {
 		}
 	}
 	if body != nil {
-		body.ReplaceValues(func(_ string, v nowpay.Value) ([]byte, bool) {
-			add(v.Text)
-			return nil, false
-		})
+		body.Texts(add)
 	}
+	f.pieces = all
 	return all
 }

@@ -103,6 +103,7 @@ type Body struct {
 	raw      []byte
 	head     int // where the first member may begin: behind the opening brace, in a form at 0
 	members  []member
+	few      [8]member // memory for as many as there mostly are
 }
 
 // member is where a member stands in Body.raw: from the first byte of its name up to the end of its value.

@@ -80,7 +80,8 @@ func (p *parser) object() (*Body, error) {
 		return nil, err
 	}
 
-	body := &Body{encoding: JSON, raw: p.raw, head: p.dec.offset(), members: make([]member, 0, 8)}
+	body := &Body{encoding: JSON, raw: p.raw, head: p.dec.offset()}
+	body.members = body.few[:0]
 	for p.dec.PeekKind() != jsontext.KindEndObject {
 		m, err := p.member()
 		if err != nil {

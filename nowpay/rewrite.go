@@ -163,6 +163,23 @@ func (b *Body) ReplaceValues(replace func(name string, v Value) (jsonText []byte
 	return append(r.out, b.raw[r.done:]...)
 }
 
+// Texts calls see with the text of every string and number at any depth, in order.
+func (b *Body) Texts(see func(text string)) {
+	for i := range b.members {
+		switch v := &b.members[i].value; v.Kind {
+		case String, Number:
+			see(v.Text)
+		case Object, Array:
+			whole := Body{encoding: JSON, raw: v.Raw}
+			whole.ReplaceValues(func(_ string, inner Value) ([]byte, bool) {
+				see(inner.Text)
+				return nil, false
+			})
+		case Bool, Null:
+		}
+	}
+}
+
 type replacer struct {
 	dec     *decoder
 	raw     []byte
