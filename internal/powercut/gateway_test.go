@@ -152,9 +152,10 @@ func newGateway(t *testing.T, ip, journal, keyFile, provider string) *gateway {
 
 func (s settings) gateway(t *testing.T) *gateway {
 	t.Helper()
-	g := &gateway{t: t, address: freeAddress(t, s.ip), binary: binarytest.Path(t), folder: t.TempDir()}
+	free := freeAddresses(t, s.ip, 3)
+	g := &gateway{t: t, address: free[0], binary: binarytest.Path(t), folder: t.TempDir()}
 	if s.callbacks {
-		g.hook, g.metrics = freeAddress(t, s.ip), freeAddress(t, s.ip)
+		g.hook, g.metrics = free[1], free[2]
 	}
 	secret := `{"username":"` + username + `","key":"` + key + `"}`
 	if err := os.WriteFile(filepath.Join(g.folder, "secret.json"), []byte(secret), 0o600); err != nil {

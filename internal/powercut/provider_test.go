@@ -58,7 +58,7 @@ func startProvider(t *testing.T, seed uint64) *provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &provider{sim: sim, address: freeAddress(t, providerIP), faults: make(map[string]int)}
+	p := &provider{sim: sim, address: freeAddresses(t, providerIP, 1)[0], faults: make(map[string]int)}
 	p.server = &http.Server{Handler: p.count(sim.Handler()), ReadHeaderTimeout: time.Minute}
 	p.open(t)
 	t.Cleanup(func() {
@@ -159,13 +159,17 @@ var statusFaults = []simulator.Fault{
 	{Operation: statusOperation, Kind: simulator.JunkBeforeJSON, Probability: 0.05},
 }
 
-// freeAddress is one that was free a moment ago.
-func freeAddress(t *testing.T, ip string) string {
+// freeAddresses are different ones that were free a moment ago.
+func freeAddresses(t *testing.T, ip string, count int) []string {
 	t.Helper()
-	listener, err := net.Listen("tcp", ip+":0")
-	if err != nil {
-		t.Fatal(err)
+	addresses := make([]string, count)
+	for i := range addresses {
+		listener, err := net.Listen("tcp", ip+":0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer listener.Close() // not before all have one
+		addresses[i] = listener.Addr().String()
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	return addresses
 }
