@@ -63,7 +63,7 @@ func (h *CallbackHandler) take(w http.ResponseWriter, r *http.Request) gateway.A
 	return rt.gateway.Callback(r.Context(), gateway.CallbackRequest{
 		Source: sourceOf(r, h.logger), Method: r.Method, Path: r.URL.Path, Query: r.URL.RawQuery,
 		Target: r.RequestURI, Scheme: schemeOf(r), Host: r.Host,
-		Early: early(r), Header: r.Header, Body: &timedBody{body: r.Body, control: http.NewResponseController(w)},
+		Early: early(r), Header: r.Header, Body: &timedBody{body: r.Body, control: *http.NewResponseController(w)},
 	})
 }
 

@@ -1,6 +1,7 @@
 package caddymodule
 
 import (
+	"log/slog"
 	"net/netip"
 
 	"go.uber.org/zap"
@@ -13,10 +14,19 @@ import (
 // logExchange writes one line for each exchange. It uses zap itself: a line costs a
 // third of what it does by way of slog, where Caddy also makes a logger for each request.
 func logExchange(logger *zap.Logger, r *gateway.Record) {
-	level := zapcore.Level(r.Level() / 4) // slog has room for four levels between its own
-	if entry := logger.Check(level, "exchange"); entry != nil {
+	if entry := logger.Check(zapLevel(r.Level()), "exchange"); entry != nil {
 		entry.Write(zap.Inline(recordLine{r}))
 	}
+}
+
+func zapLevel(level slog.Level) zapcore.Level {
+	switch {
+	case level >= slog.LevelError:
+		return zapcore.ErrorLevel
+	case level >= slog.LevelWarn:
+		return zapcore.WarnLevel
+	}
+	return zapcore.InfoLevel
 }
 
 // recordLine is a record as it stands in the log.

@@ -81,7 +81,7 @@ func (h *Handler) exchange(w http.ResponseWriter, r *http.Request) gateway.Answe
 	defer rt.leave()
 	request := gateway.Request{
 		Caller: h.caller(r), Method: r.Method, Target: r.RequestURI, Scheme: schemeOf(r), Host: r.Host, Header: r.Header,
-		Early: early(r), Body: &timedBody{body: r.Body, control: http.NewResponseController(w)},
+		Early: early(r), Body: &timedBody{body: r.Body, control: *http.NewResponseController(w)},
 	}
 	switch {
 	case r.RequestURI == "/operations":
@@ -114,7 +114,7 @@ const bodyTime = 30 * time.Second
 // byte now and then would otherwise hold up a shutdown.
 type timedBody struct {
 	body    io.Reader
-	control *http.ResponseController
+	control http.ResponseController
 	begun   bool
 }
 
@@ -137,8 +137,8 @@ func (b *timedBody) Read(p []byte) (int, error) {
 func write(w http.ResponseWriter, answer gateway.Answer) error {
 	header := w.Header()
 	maps.Copy(header, answer.Header)
-	header.Set("Content-Length", strconv.Itoa(len(answer.Body)))
-	header.Set("X-Content-Type-Options", "nosniff")
+	values := []string{strconv.Itoa(len(answer.Body)), "nosniff"} // memory for both
+	header["Content-Length"], header["X-Content-Type-Options"] = values[0:1:1], values[1:2:2]
 	w.WriteHeader(answer.Status)
 	_, _ = w.Write(answer.Body)
 	return nil

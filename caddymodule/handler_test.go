@@ -47,7 +47,7 @@ func (d *deadlines) SetReadDeadline(t time.Time) error {
 // connection none after it.
 func TestTimedBody(t *testing.T) {
 	w := &deadlines{}
-	body := &timedBody{body: strings.NewReader("a body"), control: http.NewResponseController(w)}
+	body := &timedBody{body: strings.NewReader("a body"), control: *http.NewResponseController(w)}
 	if len(w.set) != 0 {
 		t.Error("the time runs before the body is asked for")
 	}

@@ -12,11 +12,11 @@ import (
 const canPeek = true
 
 // peek looks whether the socket is open and has nothing to read: no byte, no end,
-// no error. It is called by the system's own way to use a socket, which heeds no
-// deadline.
+// no error. It never waits.
 func (c *conn) peek(fd uintptr) {
-	_, _, err := unix.Recvfrom(int(fd), c.scratch[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	c.silent = errors.Is(err, unix.EAGAIN)
+	ready := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}} //nolint:gosec // file descriptors are that small
+	n, err := unix.Poll(ready, 0)
+	c.silent = n == 0 && err == nil
 }
 
 // isAbsent reports whether a bind failed for want of the address, rather than

@@ -209,15 +209,17 @@ func (g *Gateway) close(x *exchange, answer Answer, problem *Problem) Answer {
 		x.record.Problem = problem.Code
 	}
 	x.record.Duration = g.Now().Sub(x.record.Start)
-	header := answer.Header
-	header.Set(headerTransaction, cmp.Or(x.record.Transaction, x.record.ID))
-	header.Set("Cache-Control", "no-store")
-	if x.record.Outcome != "" {
-		header.Set(headerOutcome, string(x.record.Outcome))
+	values := make([]string, 0, 4) // memory for all of them
+	set := func(name, value string) {
+		if value != "" {
+			values = append(values, value)
+			answer.Header[name] = values[len(values)-1 : len(values) : len(values)]
+		}
 	}
-	if x.record.Integrity != "" {
-		header.Set(headerIntegrity, x.record.Integrity)
-	}
+	set(headerTransaction, cmp.Or(x.record.Transaction, x.record.ID))
+	set("Cache-Control", "no-store")
+	set(headerOutcome, string(x.record.Outcome))
+	set(headerIntegrity, x.record.Integrity)
 	g.Record(&x.record)
 	return answer
 }

@@ -61,13 +61,13 @@ func TestRequestIDsAreFit(t *testing.T) {
 	} {
 		p.NewID = func() string { return "01" + id[:min(4, len(id))] }
 		text, _ := json.Marshal(id) // a string always marshals
-		p.log.Reset()
+		p.records = nil
 		answer := p.Exchange(t.Context(), request("/api/bank/payout", strings.Replace(payoutBody, `"1001"`, string(text), 1)))
 		if refused := problemOf(answer) == "invalid-field"; refused == fit || answer.Status >= http.StatusInternalServerError {
 			t.Errorf("%q: %d %s", id, answer.Status, answer.Body)
 		}
-		if logged := strings.Contains(p.log.String(), `"request_id"`); logged != fit {
-			t.Errorf("%q: logged %s", id, p.log.String())
+		if logged := p.records[0].RequestID; (logged != "") != fit {
+			t.Errorf("%q: logged as %q", id, logged)
 		}
 	}
 }

@@ -1,15 +1,12 @@
 package gateway
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
-	"log/slog"
-	"net/netip"
+	"maps"
 	"reflect"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/integrity"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
@@ -65,12 +62,8 @@ func TestRecordedFields(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var record Record
-		record.noteBody(operation, body)
-		got := make(map[string]string)
-		for _, attr := range record.Fields {
-			got[attr.Key] = attr.Value.String()
-		}
+		record := Record{called: operation, body: body}
+		got := maps.Collect(record.Fields())
 		if !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)
 		}
@@ -93,51 +86,17 @@ func TestDocumentedFieldsAreMasked(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var record Record
-		record.noteBody(&operation, body)
-		for _, attr := range record.Fields {
-			if shown := attr.Value.String() != "***"; shown == operation.IsPersonal(attr.Key) {
-				t.Errorf("%s: %s is %q", operation.Name, attr.Key, attr.Value)
+		record := Record{called: &operation, body: body}
+		for name, text := range record.Fields() {
+			if shown := text != "***"; shown == operation.IsPersonal(name) {
+				t.Errorf("%s: %s is %q", operation.Name, name, text)
 			}
 		}
 	}
 }
 
-func TestRecordLine(t *testing.T) {
-	full := Record{
-		ID: "01EXCHANGE", Duration: 3 * time.Millisecond, Merchant: "shop", Source: netip.MustParseAddr("192.0.2.7"),
-		Operation: "bank/payout", Rule: "merchant shop: allow bank/*", RequestID: "1001", Amount: 150,
-		Fields: []slog.Attr{slog.String("name", "***")}, CredentialVersion: 7, EgressAddress: netip.MustParseAddr("198.51.100.7"),
-		ProviderStatus: 200, ProviderDuration: 2 * time.Millisecond, ProviderID: "n", Outcome: nowpay.Success, Integrity: "verified",
-	}
-	line := func(r Record) map[string]any {
-		var text bytes.Buffer
-		r.log(t.Context(), slog.New(slog.NewJSONHandler(&text, nil)))
-		var got map[string]any
-		if err := json.Unmarshal(text.Bytes(), &got); err != nil {
-			t.Fatalf("%q: %v", text.String(), err)
-		}
-		delete(got, "time")
-		return got
-	}
-	want := map[string]any{
-		"level": "INFO", "msg": "exchange", "exchange": "01EXCHANGE", "merchant": "shop", "source": "192.0.2.7", "operation": "bank/payout",
-		"allowed": true, "rule": "merchant shop: allow bank/*", "reason": "", "problem": "", "duration": 3e6, "request_id": "1001", "amount": "1.50",
-		"fields": map[string]any{"name": "***"}, "outcome": "success", "integrity": "verified", "findings": nil, "provider_id": "n",
-		"provider_status": 200.0, "provider_duration": 2e6, "credential_version": 7.0, "egress_address": "198.51.100.7",
-	}
-	if got := line(full); !reflect.DeepEqual(got, want) {
-		t.Errorf("line\n%v\nwant\n%v", got, want)
-	}
-	refused := Record{ID: "01EXCHANGE", Rule: "no credential presented", Reason: "unauthenticated", Problem: Unauthenticated}
-	want = map[string]any{
-		"level": "INFO", "msg": "exchange", "exchange": "01EXCHANGE", "merchant": "", "source": "", "operation": "",
-		"allowed": false, "rule": "no credential presented", "reason": "unauthenticated", "problem": "unauthenticated", "duration": 0.0,
-	}
-	if got := line(refused); !reflect.DeepEqual(got, want) {
-		t.Errorf("line\n%v\nwant\n%v", got, want)
-	}
-
+func TestLevel(t *testing.T) {
+	full := Record{Outcome: nowpay.Success, Integrity: "verified"}
 	for _, test := range []struct {
 		name   string
 		change func(*Record)
@@ -154,8 +113,8 @@ func TestRecordLine(t *testing.T) {
 	} {
 		record := full
 		test.change(&record)
-		if got := line(record); got["level"] != test.level {
-			t.Errorf("%s: level %v, want %s", test.name, got["level"], test.level)
+		if got := record.Level().String(); got != test.level {
+			t.Errorf("%s: level %s, want %s", test.name, got, test.level)
 		}
 	}
 }

@@ -210,6 +210,9 @@ func checkMediaType(header http.Header, operation *nowpay.Operation) *Problem {
 	want := operation.Encoding.MediaType()
 	values := header.Values("Content-Type")
 	if len(values) == 1 && len(header.Values("Content-Encoding")) == 0 {
+		if values[0] == want { // as nearly always
+			return nil
+		}
 		media, params, err := mime.ParseMediaType(values[0])
 		charset, hasCharset := params["charset"]
 		plain := len(params) == 0 || len(params) == 1 && hasCharset && strings.EqualFold(charset, "utf-8")
@@ -222,12 +225,10 @@ func checkMediaType(header http.Header, operation *nowpay.Operation) *Problem {
 
 // readBody reads at most what is allowed, and all of it strictly.
 func (g *Gateway) readBody(x *exchange, r Request) (*nowpay.Body, *Problem) {
-	tooLarge := &Problem{Code: BodyTooLarge, Detail: fmt.Sprintf("a body may have %d bytes", g.MaxBody)}
-	raw, err := readAll(io.LimitReader(r.Body, int64(g.MaxBody)+1))
-	var limit *http.MaxBytesError
+	raw, err := readAll(r.Body, g.MaxBody)
 	switch {
-	case errors.As(err, &limit): // request_body in the Caddyfile
-		return nil, tooLarge
+	case errors.Is(err, nowpay.ErrTooLarge):
+		return nil, g.tooLarge()
 	case err != nil:
 		return nil, &Problem{Code: MalformedBody, Detail: "the body did not arrive whole"}
 	}
@@ -242,23 +243,26 @@ func (g *Gateway) readBody(x *exchange, r Request) (*nowpay.Body, *Problem) {
 	body, err := parse(raw, nowpay.Limits{Bytes: g.MaxBody})
 	if err != nil {
 		clear(raw)
-	}
-	switch {
-	case errors.Is(err, nowpay.ErrTooLarge):
-		return nil, tooLarge
-	case err != nil:
 		return nil, &Problem{Code: MalformedBody, Detail: err.Error()}
 	}
 	return body, nil
 }
 
-// readAll is io.ReadAll that leaves no outgrown copies behind: an app may still
-// send a key.
-func readAll(r io.Reader) ([]byte, error) {
-	b := make([]byte, 0, 1024)
+func (g *Gateway) tooLarge() *Problem {
+	return &Problem{Code: BodyTooLarge, Detail: fmt.Sprintf("a body may have %d bytes", g.MaxBody)}
+}
+
+// readAll is io.ReadAll of at most limit bytes that leaves no outgrown copies
+// behind: an app may still send a key. Its error is [nowpay.ErrTooLarge] beyond
+// the limit, or that of r.
+func readAll(r io.Reader, limit int) ([]byte, error) {
+	b := make([]byte, 0, 512) // most are smaller
 	for {
 		n, err := r.Read(b[len(b):cap(b)])
 		switch b = b[:len(b)+n]; {
+		case len(b) > limit, isOverLimit(err):
+			clear(b)
+			return nil, nowpay.ErrTooLarge
 		case errors.Is(err, io.EOF):
 			return b, nil
 		case err != nil:
@@ -271,6 +275,16 @@ func readAll(r io.Reader) ([]byte, error) {
 			b = whole
 		}
 	}
+}
+
+// isOverLimit reports whether reading ended at the limit of `request_body` in the
+// Caddyfile.
+func isOverLimit(err error) bool {
+	if err == nil {
+		return false
+	}
+	_, over := errors.AsType[*http.MaxBytesError](err)
+	return over
 }
 
 // sign takes the credential, once for the whole exchange, and signs. The

@@ -3,6 +3,7 @@ package integrity
 import (
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -24,10 +25,12 @@ func passedHeaders() [1]string { return [...]string{"Content-Type"} }
 // hold the key.
 func passHeaders(passed, h http.Header, f *finder) {
 	for _, name := range passedHeaders() {
-		for _, value := range h.Values(name) {
-			if !f.wholeText(value) {
-				passed.Add(name, value)
-			}
+		values := h.Values(name)
+		if slices.ContainsFunc(values, f.wholeText) {
+			values = slices.DeleteFunc(slices.Clone(values), f.wholeText)
+		}
+		if len(values) > 0 {
+			passed[name] = slices.Clip(values)
 		}
 	}
 }

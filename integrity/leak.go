@@ -49,7 +49,8 @@ type finder struct {
 	exact  [][]byte // forms whose letter case counts: base64
 	folded [][]byte // folded forms: the key itself and hexadecimal
 	text   []byte   // scratch: the folded text
-	pieces [][]byte // of an answer
+	said   []string // in an answer
+	pieces [][]byte // copies of it
 	memory []byte   // in which forms and copies are made; what is used of it may hold the key
 	kept   [][]byte // other memory that may hold the key
 }
@@ -109,7 +110,7 @@ func (f *finder) take(n int) []byte {
 		f.memory, used = make([]byte, 0, max(n, 2*cap(f.memory), 2048)), 0
 	}
 	f.memory = f.memory[:used+n]
-	return f.memory[used:used:used+n]
+	return f.memory[used : used : used+n]
 }
 
 // keep makes sure that b is overwritten in the end.
@@ -129,7 +130,8 @@ func (f *finder) wipe() {
 		clear((*list)[:cap(*list)])
 		*list = (*list)[:0]
 	}
-	f.text, f.memory = f.text[:0], f.memory[:0]
+	clear(f.said[:cap(f.said)])
+	f.said, f.text, f.memory = f.said[:0], f.text[:0], f.memory[:0]
 	if cap(f.memory) <= maxMemory && cap(f.text) <= maxMemory {
 		finders.Put(f)
 	}

@@ -35,33 +35,16 @@ func (f *finder) inAnswer(ans Answer, body *nowpay.Body) bool {
 // texts gives copies of all that header and body say: names and values of the
 // header, strings and numbers of the body.
 func (f *finder) texts(h http.Header, body *nowpay.Body) [][]byte {
-	size := 0
+	f.said = f.said[:0]
 	for name, values := range h {
-		size += len(name)
-		for _, value := range values {
-			size += len(value)
-		}
+		f.said = append(append(f.said, name), values...)
 	}
 	if body != nil {
-		size += len(body.Bytes())
+		f.said = body.AppendTexts(f.said)
 	}
-
-	memory := f.take(size) // for all of them; it does not grow
-	all := f.pieces[:0]
-	add := func(text string) {
-		start := len(memory)
-		memory = append(memory, text...)
-		all = append(all, memory[start:len(memory):len(memory)])
+	f.pieces = f.pieces[:0]
+	for _, text := range f.said {
+		f.pieces = append(f.pieces, append(f.take(len(text)), text...))
 	}
-	for name, values := range h {
-		add(name)
-		for _, value := range values {
-			add(value)
-		}
-	}
-	if body != nil {
-		body.Texts(add)
-	}
-	f.pieces = all
-	return all
+	return f.pieces
 }

@@ -163,21 +163,28 @@ func (b *Body) ReplaceValues(replace func(name string, v Value) (jsonText []byte
 	return append(r.out, b.raw[r.done:]...)
 }
 
-// Texts calls see with the text of every string and number at any depth, in order.
-func (b *Body) Texts(see func(text string)) {
+// AppendTexts appends the text of every string and number at any depth, in order.
+func (b *Body) AppendTexts(texts []string) []string {
 	for i := range b.members {
 		switch v := &b.members[i].value; v.Kind {
 		case String, Number:
-			see(v.Text)
+			texts = append(texts, v.Text)
 		case Object, Array:
-			whole := Body{encoding: JSON, raw: v.Raw}
-			whole.ReplaceValues(func(_ string, inner Value) ([]byte, bool) {
-				see(inner.Text)
-				return nil, false
-			})
+			texts = append(texts, textsIn(v.Raw)...)
 		case Bool, Null:
 		}
 	}
+	return texts
+}
+
+// textsIn are those in a container, which has been parsed.
+func textsIn(container []byte) (texts []string) {
+	whole := Body{encoding: JSON, raw: container}
+	whole.ReplaceValues(func(_ string, v Value) ([]byte, bool) {
+		texts = append(texts, v.Text)
+		return nil, false
+	})
+	return texts
 }
 
 type replacer struct {

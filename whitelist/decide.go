@@ -88,7 +88,7 @@ func (p *Policy) Decide(a Args) (Decision, error) {
 	if m == nil {
 		return refuse(nil, rule, Unauthenticated), nil
 	}
-	network, ok := m.networkOf(source)
+	network, ok := m.networks.find(source)
 	switch {
 	case !ok:
 		return m.refuse("not in from", SourceNotAllowed), nil
@@ -107,12 +107,14 @@ func (p *Policy) Decide(a Args) (Decision, error) {
 // DecideOperation answers the third step alone: whether this merchant may call
 // the operation from where it may call at all.
 func (m *Merchant) DecideOperation(operation string) Decision {
-	names := func(p Pattern) bool { return p.Match(operation) }
-	if i := slices.IndexFunc(m.Deny, names); i >= 0 {
-		return m.refuse("deny "+m.Deny[i].String(), OperationNotAllowed)
+	if !isName(operation) {
+		return refuse(m, "default deny", OperationNotAllowed)
 	}
-	if i := slices.IndexFunc(m.Allow, names); i >= 0 {
-		return m.allow("allow " + m.Allow[i].String())
+	if rule, ok := m.denied.find(operation); ok {
+		return refuse(m, rule, OperationNotAllowed)
+	}
+	if rule, ok := m.allowed.find(operation); ok {
+		return Decision{Allowed: true, Merchant: m, Rule: rule}
 	}
 	return refuse(m, "default deny", OperationNotAllowed)
 }
@@ -132,17 +134,6 @@ func (m *Merchant) DecideAmount(amount nowpay.Paise) Decision {
 	return m.allow("max_amount " + m.MaxAmount.String())
 }
 
-// networkOf returns the network in From that contains the address, which must
-// be unmapped and without a zone.
-func (m *Merchant) networkOf(source netip.Addr) (netip.Prefix, bool) {
-	for _, network := range m.From {
-		if network.Contains(source) {
-			return network, true
-		}
-	}
-	return netip.Prefix{}, false
-}
-
 // claim is what one presented credential says.
 type claim struct {
 	kind  string    // of the credential, for the rule
@@ -154,7 +145,8 @@ type claim struct {
 // certificate that a mesh adds, or a user of another handler, must not shut
 // out a merchant who has a token.
 func (p *Policy) identify(c Caller) (m *Merchant, rule string) {
-	claims := p.claims(c)
+	var few [5]claim
+	claims := p.claims(few[:0], c)
 	var first claim
 	for _, found := range claims {
 		switch {
@@ -180,9 +172,8 @@ func (m *Merchant) signedBy(key string) bool {
 	return len(m.SignatureKeys) == 0 || slices.Contains(m.SignatureKeys, key)
 }
 
-// claims returns what every presented credential says.
-func (p *Policy) claims(c Caller) []claim {
-	claims := make([]claim, 0, 5)
+// claims appends what every presented credential says.
+func (p *Policy) claims(claims []claim, c Caller) []claim {
 	if c.Token != "" {
 		found := claim{kind: "token"}
 		if owner := p.tokens.find(c.Token); owner >= 0 {

@@ -74,6 +74,10 @@ type Merchant struct {
 	// reserved are the prefixes of the other merchants on the account, in lower
 	// case. The policy fills them in.
 	reserved []string
+
+	// What From, Allow and Deny say, to be found quickly. The policy fills them in.
+	networks        networkTable
+	allowed, denied patternTable
 }
 
 // Policy is the rules of all merchants. It is immutable and safe for
@@ -148,6 +152,9 @@ func (m *Merchant) clone() *Merchant {
 	for i, prefix := range c.From {
 		c.From[i] = unmapPrefix(prefix)
 	}
+	c.networks = newNetworkTable(c.From)
+	c.allowed = newPatternTable("merchant "+c.Name+": allow ", c.Allow)
+	c.denied = newPatternTable("merchant "+c.Name+": deny ", c.Deny)
 	return &c
 }
 

@@ -388,7 +388,7 @@ func TestPolicyIsACopy(t *testing.T) {
 		t.Errorf("Decide = %+v, want it allowed to shop", d)
 	}
 	list := p.Merchants()
-	if want := shop(t, full); len(list) != 1 || !reflect.DeepEqual(*list[0], want) {
+	if want := *policy(t, shop(t, full)).Merchants()[0]; len(list) != 1 || !reflect.DeepEqual(*list[0], want) {
 		t.Fatalf("Merchants = %+v, want %+v", *list[0], want)
 	}
 	list[0] = nil
