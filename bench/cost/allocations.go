@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"runtime"
 	"runtime/debug"
 	"slices"
@@ -10,17 +9,13 @@ import (
 
 const (
 	samples  = 5
-	warmUp   = 200 // exchanges: what is pooled is there, and the database has its plans
+	warmUp   = 200 // exchanges: what is pooled is there, and so are the database's statements
 	measured = 1000
 )
 
-// allocations counts what an exchange allocates. They are the medians of some samples.
-func allocations(ctx context.Context, v variant) (allocs, bytes float64, err error) {
-	r, err := newRig(ctx, v)
-	if err != nil {
-		return 0, 0, err
-	}
-	defer func() { err = errors.Join(err, r.close()) }()
+// allocations counts what an exchange allocates, and of how many bytes: medians of
+// some samples.
+func allocations(ctx context.Context, r *rig) (allocs, size float64, err error) {
 	// A collection within a sample would empty the pools.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -27,12 +26,7 @@ func (s spent) plus(t spent) spent { return spent{s.objects + t.objects, s.bytes
 // profile prints where an exchange allocates, by function of ours, the one that
 // allocates most at first. Every allocation must be profiled: runtime.MemProfileRate
 // must have been 1 from the start.
-func profile(ctx context.Context, out io.Writer, v variant) (err error) {
-	r, err := newRig(ctx, v)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, r.close()) }()
+func profile(ctx context.Context, out io.Writer, r *rig) error {
 	if err := r.exchange(ctx, warmUp); err != nil {
 		return err
 	}
@@ -112,7 +106,7 @@ func printSites(out io.Writer, sites map[site]spent, exchanges int64) {
 			return cmp.Or(most(sites[a], sites[b]), cmp.Compare(a.line, b.line), cmp.Compare(a.by, b.by))
 		}) {
 			if s.function == name && sites[s].objects*100 >= exchanges {
-				line(sites[s], "  %s %s", s.line, s.by)
+				line(sites[s], "  %s", strings.TrimSpace(s.line+" "+s.by))
 			}
 		}
 	}

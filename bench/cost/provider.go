@@ -78,6 +78,7 @@ type signature struct {
 	baseDigest, baseRequest, baseCreated []byte // in base
 	digest, created, value               []byte // in the answer
 	hmac                                 hash.Hash
+	sum                                  [sha256.Size]byte
 }
 
 func newAnswer(signs bool) *answer {
@@ -119,13 +120,13 @@ func (a *answer) to(request []byte) []byte {
 }
 
 func (s *signature) sign(body, request []byte) {
-	digest := sha256.Sum256(body)
-	base64.StdEncoding.Encode(s.digest, digest[:])
+	s.sum = sha256.Sum256(body)
+	base64.StdEncoding.Encode(s.digest, s.sum[:])
 	strconv.AppendInt(s.created[:0], time.Now().Unix(), 10)
 	copy(s.baseDigest, s.digest)
 	copy(s.baseRequest, request)
 	copy(s.baseCreated, s.created)
 	s.hmac.Reset()
 	s.hmac.Write(s.base)
-	base64.StdEncoding.Encode(s.value, s.hmac.Sum(digest[:0]))
+	base64.StdEncoding.Encode(s.value, s.hmac.Sum(s.sum[:0]))
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"time"
 
@@ -64,6 +65,20 @@ type rig struct {
 	closers []func() error
 }
 
+// with sets up the variant of that name, for as long as do takes.
+func with(ctx context.Context, name string, do func(*rig) error) (err error) {
+	i := slices.IndexFunc(variants, func(v variant) bool { return v.name == name })
+	if i < 0 {
+		return fmt.Errorf("there is no variant %q", name)
+	}
+	r, err := newRig(ctx, variants[i])
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, r.close()) }()
+	return do(r)
+}
+
 // newRig sets up one variant. As in production, but for what Caddy brings: its
 // logger is a JSON handler of the standard library's that discards what it wrote.
 func newRig(ctx context.Context, v variant) (r *rig, err error) {
@@ -90,8 +105,9 @@ func newRig(ctx context.Context, v variant) (r *rig, err error) {
 }
 
 func (r *rig) config(ctx context.Context, v variant) (cfg gateway.Config, err error) {
+	logger := slog.NewJSONHandler(io.Discard, nil) //nolint:sloglint // the line is to be made, as in production
 	cfg = gateway.Config{
-		MaxBody: 64 << 10, Logger: slog.New(slog.NewJSONHandler(io.Discard, nil)),
+		MaxBody: 64 << 10, Logger: slog.New(logger),
 		Record: func(*gateway.Record) {}, Observed: func(gateway.StatusCall) {},
 		CalledBack: func(string) {}, Posted: func(journal.Message) {},
 		NewID: func() string { return ulid.Make().String() }, Now: time.Now, Random: func() float64 { return 0.5 },
