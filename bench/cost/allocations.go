@@ -15,7 +15,7 @@ const (
 
 // allocations counts what an exchange allocates, and of how many bytes: medians of
 // some samples.
-func allocations(ctx context.Context, r *rig) (allocs, size float64, err error) {
+func allocations(ctx context.Context, r *rig) (objects, bytes float64, err error) {
 	// A collection within a sample would empty the pools.
 	defer debug.SetGCPercent(debug.SetGCPercent(-1))
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))

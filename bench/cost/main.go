@@ -13,13 +13,14 @@
 // server of net/http and Caddy are left out. The journal of a payment is in SQLite,
 // its goroutines are counted, too.
 //
-// No virtual machine has hardware counters, so valgrind counts instructions, twice:
-// of some exchanges and of three times as many. The difference has neither the
-// start nor collections of garbage in it. Valgrind pretends to one and the same
-// processor with AVX2 wherever it runs, and what it may learn from newer ones is
-// switched off, so that the figures are those of the code alone: repeated, they differ
-// by less than 1 %. Another release of Go compiles other code. Then, or on
-// another architecture, instructions are not compared, and it says so.
+// Few virtual machines have hardware counters, so valgrind counts instructions,
+// twice: of some exchanges and of three times as many. The difference has neither
+// the start nor collections of garbage in it. To programs, valgrind is the same
+// processor on all machines that have AVX2, and what its newer versions may add is
+// switched off. Repeated, the figures differ by less than 1 %, those of a payment by
+// less than 2 %, since threads wait for the disk there. Another release of Go
+// compiles other code: then, or on another architecture, instructions are not
+// compared, and it says so.
 package main
 
 import (
@@ -99,11 +100,11 @@ func (o options) check(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("reading %s: %w", o.limits, err)
 	}
-	comparable := l.platform.compiles(here())
-	if !comparable {
+	same := l.platform.compiles(here())
+	if !same {
 		fmt.Printf("Instructions are not compared: the limits are for %v, and this is %v. To have them compared, use that, or -update.\n\n", l.platform, here())
 	}
-	costs, err := measure(ctx, comparable && !o.quick)
+	costs, err := measure(ctx, same && !o.quick)
 	if err != nil {
 		return err
 	}
