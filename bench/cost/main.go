@@ -31,6 +31,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"strings"
 )
 
 // options are those of the command line.
@@ -64,7 +65,7 @@ func main() {
 func (o options) do(ctx context.Context) error {
 	switch {
 	case o.profile != "":
-		return with(ctx, o.profile, func(r *rig) error { return profile(ctx, os.Stdout, r) })
+		return o.print(ctx)
 	case o.run != "":
 		return with(ctx, o.run, func(r *rig) error { return r.exchange(ctx, o.exchanges) })
 	case o.update && o.quick:
@@ -74,6 +75,14 @@ func (o options) do(ctx context.Context) error {
 	default:
 		return o.check(ctx)
 	}
+}
+
+// print prints a profile, when all is cleaned up: the reader may leave early.
+func (o options) print(ctx context.Context) error {
+	var out strings.Builder
+	err := with(ctx, o.profile, func(r *rig) error { return profile(ctx, &out, r) })
+	fmt.Print(out.String())
+	return err
 }
 
 // write makes what is measured the limits.
