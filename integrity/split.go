@@ -27,7 +27,7 @@ func (f *finder) assembled(pieces [][]byte) bool {
 		pieces = f.appendUnescaped(pieces, piece, maxPieceLayers)
 	}
 	for _, form := range f.exact {
-		if assemble(form, pieces) {
+		if f.assemble(form, pieces) {
 			return true
 		}
 	}
@@ -35,7 +35,7 @@ func (f *finder) assembled(pieces [][]byte) bool {
 		fold(piece)
 	}
 	for _, form := range f.folded {
-		if assemble(form, pieces) {
+		if f.assemble(form, pieces) {
 			return true
 		}
 	}
@@ -56,18 +56,18 @@ func (f *finder) appendUnescaped(pieces [][]byte, piece []byte, layers int) [][]
 
 // assemble builds the form from its beginning. A piece may be used more than
 // once; that matters only to keys that repeat themselves.
-func assemble(form []byte, pieces [][]byte) bool {
-	var built []bool // built[n]: the first n bytes can be put together
+func (f *finder) assemble(form []byte, pieces [][]byte) bool {
+	var built []byte // built[n] is 1 if the first n bytes can be put together
 	for _, piece := range pieces {
 		for n := range endsWithStart(piece, form) {
 			if built == nil {
-				built = make([]bool, len(form))
+				built = f.take(len(form))[:len(form)]
 			}
-			built[n] = true
+			built[n] = 1
 		}
 	}
 	for n := range built {
-		if !built[n] {
+		if built[n] == 0 {
 			continue
 		}
 		rest := form[n:]
@@ -76,7 +76,7 @@ func assemble(form []byte, pieces [][]byte) bool {
 				return true
 			}
 			if len(piece) >= minPiece && len(piece) < len(rest) && bytes.HasPrefix(rest, piece) {
-				built[n+len(piece)] = true
+				built[n+len(piece)] = 1
 			}
 		}
 	}

@@ -103,14 +103,19 @@ type Body struct {
 	raw      []byte
 	head     int // where the first member may begin: behind the opening brace, in a form at 0
 	members  []member
-	few      [8]member // memory for as many as there mostly are
+	few      [12]member // memory for as many as there mostly are
 }
 
 // member is where a member stands in Body.raw: from the first byte of its name up to the end of its value.
 type member struct {
-	name       string
-	value      Value
-	start, end int
+	name, text         string
+	start, middle, end int // the value begins at middle
+	kind               Kind
+}
+
+// valueOf is the value of one of the members.
+func (b *Body) valueOf(m *member) Value {
+	return Value{Kind: m.kind, Text: m.text, Raw: b.raw[m.middle:m.end]}
 }
 
 // Encoding says how the body travels.
@@ -128,7 +133,7 @@ func (b *Body) Wipe() { clear(b.raw) }
 func (b *Body) Get(name string) (Value, bool) {
 	for i := range b.members {
 		if b.members[i].name == name {
-			return b.members[i].value, true
+			return b.valueOf(&b.members[i]), true
 		}
 	}
 	return Value{}, false
@@ -148,7 +153,7 @@ func (b *Body) hasOther(name string) bool {
 func (b *Body) Members() iter.Seq2[string, Value] {
 	return func(yield func(string, Value) bool) {
 		for i := range b.members {
-			if !yield(b.members[i].name, b.members[i].value) {
+			if !yield(b.members[i].name, b.valueOf(&b.members[i])) {
 				return
 			}
 		}

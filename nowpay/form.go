@@ -34,7 +34,7 @@ func ParseForm(b []byte, l Limits) (*Body, error) {
 		if _, twice := body.Get(m.name); twice {
 			return nil, malformed("duplicate name")
 		}
-		m.start, m.end = start, end
+		m.start, m.middle, m.end = start, end-m.middle, end
 		body.members = append(body.members, m)
 
 		start = end + 1
@@ -45,6 +45,7 @@ func ParseForm(b []byte, l Limits) (*Body, error) {
 	return body, nil
 }
 
+// parsePair reads a field; middle is how long its value is.
 func parsePair(pair []byte) (m member, err error) {
 	name, value, ok := bytes.Cut(pair, []byte("="))
 	switch {
@@ -59,9 +60,7 @@ func parsePair(pair []byte) (m member, err error) {
 	if err != nil {
 		return m, err
 	}
-	m.name = string(name)
-	m.value = Value{Kind: String, Text: text, Raw: value}
-	return m, nil
+	return member{name: string(name), text: text, kind: String, middle: len(value)}, nil
 }
 
 func unescape(value []byte) (string, error) {

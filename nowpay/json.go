@@ -107,8 +107,9 @@ func (p *parser) member() (m member, err error) {
 	m.start = end - len(name)
 	m.name = unquote(name, p.text[m.start:end])
 
-	m.value, err = p.value()
-	m.end = p.dec.offset()
+	value, err := p.value()
+	m.kind, m.text, m.end = value.Kind, value.Text, p.dec.offset()
+	m.middle = m.end - len(value.Raw)
 	return m, err
 }
 

@@ -103,10 +103,9 @@ func (b *Body) Without(names ...string) *Body {
 		}
 		start := len(out)
 		out = append(out, b.raw[m.start:m.end]...)
-		m.start, m.end = start, len(out)
-		m.value.Raw = out[m.end-len(m.value.Raw) : m.end]
+		m.start, m.middle, m.end = start, start+m.middle-m.start, len(out)
 		// Texts may be parts of one of the whole body, and would keep it in memory.
-		m.name, m.value.Text = strings.Clone(m.name), strings.Clone(m.value.Text)
+		m.name, m.text = strings.Clone(m.name), strings.Clone(m.text)
 		kept = append(kept, m)
 	}
 	out = append(out, b.raw[last.end:]...)
@@ -129,19 +128,14 @@ func (b *Body) WithText(name, text string) *Body {
 	}
 
 	old := b.members[at]
-	from, to := old.end-len(old.value.Raw), old.end
-	out := slices.Concat(b.raw[:from], value, b.raw[to:])
+	out := slices.Concat(b.raw[:old.middle], value, b.raw[old.end:])
 	members := slices.Clone(b.members)
-	members[at].value = Value{Kind: String, Text: text, Raw: value}
-	for i := range members {
-		m := &members[i]
-		if i > at {
-			m.start += len(value) - (to - from)
-		}
-		if i >= at {
-			m.end += len(value) - (to - from)
-		}
-		m.value.Raw = out[m.end-len(m.value.Raw) : m.end]
+	longer := len(value) - (old.end - old.middle)
+	members[at].kind, members[at].text = String, text
+	members[at].end += longer
+	for i := range members[at+1:] {
+		m := &members[at+1+i]
+		m.start, m.middle, m.end = m.start+longer, m.middle+longer, m.end+longer
 	}
 	return &Body{encoding: b.encoding, raw: out, head: b.head, members: members}
 }
@@ -166,11 +160,11 @@ func (b *Body) ReplaceValues(replace func(name string, v Value) (jsonText []byte
 // AppendTexts appends the text of every string and number at any depth, in order.
 func (b *Body) AppendTexts(texts []string) []string {
 	for i := range b.members {
-		switch v := &b.members[i].value; v.Kind {
+		switch m := &b.members[i]; m.kind {
 		case String, Number:
-			texts = append(texts, v.Text)
+			texts = append(texts, m.text)
 		case Object, Array:
-			texts = append(texts, textsIn(v.Raw)...)
+			texts = append(texts, textsIn(b.raw[m.middle:m.end])...)
 		case Bool, Null:
 		}
 	}

@@ -34,7 +34,7 @@ func (b *Body) Canonical() []byte {
 			text = append(text, '&')
 		}
 		text = append(append(text, m.name...), '=')
-		text = appendEscaped(text, []byte(m.value.Text))
+		text = appendEscaped(text, []byte(m.text))
 	}
 	return text
 }
