@@ -70,7 +70,9 @@ func (s *slow) mustCount(merchant string, want float64) {
 	})
 }
 
-func slowPayout(id string) gatewaytest.Call { return gatewaytest.Call{Body: gatewaytest.Payout(id, "1.50")} }
+func slowPayout(id string) gatewaytest.Call {
+	return gatewaytest.Call{Body: gatewaytest.Payout(id, "1.50")}
+}
 
 var (
 	revalidation = gatewaytest.Call{Path: "/transactions/before/revalidate"}
