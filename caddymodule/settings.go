@@ -53,8 +53,9 @@ const (
 	defaultMaxBody = 64 << 10
 	// maxMaxBody bounds what callers can make the gateway hold in memory.
 	maxMaxBody = 16 << 20
-	// defaultInFlight is half a gigabyte of exchanges that wait, and a third of the
-	// ports that Linux has for connections from one address to another.
+	// defaultInFlight is a hundred exchanges a second that wait for ninety seconds each.
+	// They take about 1 GiB, and a third of the ports that Linux has for connections
+	// from one address to another.
 	defaultInFlight = 10_000
 )
 
