@@ -12,7 +12,7 @@ import (
 // search for one that is free takes milliseconds. A system that does not know this
 // does without.
 func lateBind(_, _ string, raw syscall.RawConn) error {
-	return raw.Control(func(fd uintptr) {
+	return raw.Control(func(fd uintptr) { //nolint:wrapcheck // the dialer says what it was doing
 		_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
 	})
 }
