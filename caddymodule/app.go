@@ -72,6 +72,7 @@ func (a *App) Provision(ctx caddy.Context) error {
 		Egress:     a.rt.egress,
 		Journal:    a.rt.journal.Journal,
 		Limits:     gateway.NewLimits(settings.policy.Merchants(), servingLimits(), time.Now),
+		Places:     gateway.NewPlaces(settings.policy.Merchants(), settings.inFlight, servingPlaces()),
 		Reconcile:  settings.reconcile,
 		Signatures: settings.signatures,
 		Callbacks:  settings.callbacks,

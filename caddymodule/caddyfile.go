@@ -114,6 +114,7 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			max_amount        <rupees>
 //			daily_amount      <rupees>
 //			rate              <requests>/<duration> [<burst>]
+//			max_in_flight     <number>
 //			request_id_prefix <letters and digits>
 //			strip_credentials
 //			notify <url> {
@@ -160,6 +161,7 @@ func parseBare(h httpcaddyfile.Helper, handler caddyhttp.MiddlewareHandler) ([]h
 //			skew    <duration>
 //		}
 //		max_body <size>
+//		max_in_flight <number>
 //		core_dumps
 //	}
 //
@@ -180,6 +182,7 @@ func (a *App) UnmarshalCaddyfile(d *caddyfile.Dispenser) error {
 		"journal":        guestModule(&a.JournalRaw, "nowpay.journals", "store"),
 		"reconcile":      a.parseReconcile,
 		"max_body":       oneSize(&a.MaxBody),
+		"max_in_flight":  oneNumber(&a.MaxInFlight),
 		"signatures":     a.parseSignatures,
 		"live_hosts":     manyTexts(&a.LiveHosts),
 		"core_dumps":     bareWord(&a.CoreDumps),
@@ -243,6 +246,7 @@ func (m *Merchant) words() words {
 		"max_amount":        oneText(&m.MaxAmount),
 		"daily_amount":      oneText(&m.DailyAmount),
 		"rate":              oneRate(&m.Rate),
+		"max_in_flight":     oneNumber(&m.MaxInFlight),
 		"request_id_prefix": oneText(&m.RequestIDPrefix),
 		"strip_credentials": bareWord(&m.StripCredentials),
 		"notify":            m.parseNotify,

@@ -131,6 +131,17 @@ func oneSize(into *int64) word {
 	})
 }
 
+// oneNumber reads one number above zero, which would mean the default.
+func oneNumber(into *int) word {
+	return once(into, func(s string) (int, error) {
+		n, err := strconv.Atoi(s)
+		if err != nil || n <= 0 {
+			return 0, fmt.Errorf("takes a number above zero such as `500`, not %q", s)
+		}
+		return n, nil
+	})
+}
+
 // oneRate reads `<requests>/<duration> [<burst>]`, all of them above zero.
 func oneRate(into **Rate) word {
 	return func(d *caddyfile.Dispenser) error {

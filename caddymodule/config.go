@@ -55,6 +55,12 @@ type App struct {
 	// held in memory as a whole while they are worked on.
 	MaxBody int64 `json:"max_body,omitempty"`
 
+	// How many requests may be under way to Nowpay at once, of all merchants. Those
+	// beyond are refused with `limit-exceeded`; nothing of them is recorded or sent.
+	// It bounds the memory and the connections that a slow Nowpay can take up.
+	// Default: 10000.
+	MaxInFlight int `json:"max_in_flight,omitempty"`
+
 	// The hosts at which money is real: exact names, each with its port if that
 	// is not the scheme's own. A live account is used at no other host, and a test
 	// account at none of these. Default: `nowpay.in`. A list replaces the default.
@@ -349,6 +355,12 @@ type Merchant struct {
 	// How often the merchant may call. Calls beyond are refused with
 	// `limit-exceeded`. Default: no limit.
 	Rate *Rate `json:"rate,omitempty"`
+
+	// How many requests of the merchant may be under way to Nowpay at once, so that
+	// it leaves room for the others when its operations hang; at most as many as that
+	// of the app. Those beyond are refused with `limit-exceeded`. Default: half of
+	// the app's `max_in_flight`.
+	MaxInFlight int `json:"max_in_flight,omitempty"`
 
 	// What is put in front of the merchant's request IDs on the way to Nowpay and
 	// taken off on the way back, so that merchants of one account may use the same

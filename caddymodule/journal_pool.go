@@ -107,3 +107,12 @@ func servingLimits() *gateway.Limits {
 	}
 	return nil
 }
+
+// servingPlaces are those of the configuration that serves: its exchanges under way
+// count in the next one too.
+func servingPlaces() *gateway.Places {
+	if rt := serving.Load(); rt != nil {
+		return rt.gateway.Places
+	}
+	return nil
+}

@@ -18,6 +18,7 @@ type stateCollector struct {
 	version   *prometheus.Desc
 	previous  *prometheus.Desc
 	egressUp  *prometheus.Desc
+	underWay  *prometheus.Desc
 
 	journalUp *prometheus.Desc
 	writes    *prometheus.Desc
@@ -42,6 +43,7 @@ func newStateCollector(namespace string) *stateCollector {
 		version:   desc("credential_version", "Version of the account's credential in its secret source.", "account"),
 		previous:  desc("credential_previous_kept", "1 while the account's credential before is known beside the current one.", "account"),
 		egressUp:  desc("egress_address_up", "1 if the egress address is on this machine.", "address"),
+		underWay:  desc("exchanges_in_flight", "Exchanges that hold one of the places of max_in_flight.", "merchant"),
 
 		journalUp: desc("journal_up", "1 if transactions can be recorded; if not, money operations are refused."),
 		writes:    desc("journal_writes_total", "Intents, outcomes and other writes of the journal that is open."),
@@ -59,7 +61,7 @@ func newStateCollector(namespace string) *stateCollector {
 // Describe implements prometheus.Collector.
 func (c *stateCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		c.account, c.available, c.age, c.version, c.previous, c.egressUp, c.journalUp, c.writes, c.commits, c.open, c.oldest, c.attention,
+		c.account, c.available, c.age, c.version, c.previous, c.egressUp, c.underWay, c.journalUp, c.writes, c.commits, c.open, c.oldest, c.attention,
 		c.callbacksWait, c.notificationsWait, c.notificationOldest,
 	} {
 		ch <- desc
@@ -90,6 +92,9 @@ func (c *stateCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	for _, address := range rt.egress.Addresses() {
 		gauge(c.egressUp, oneIf(address.Up), address.Addr.String())
+	}
+	for merchant, taken := range rt.gateway.Places.Taken() {
+		gauge(c.underWay, float64(taken), merchant)
 	}
 }
 

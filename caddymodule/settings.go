@@ -34,6 +34,7 @@ type settings struct {
 	reconcile gateway.Reconcile
 	callbacks *gateway.Callbacks // nil: none are taken
 	maxBody   int
+	inFlight  int // exchanges at once
 
 	signatures *signer.Requests // nil: no merchant signs
 	sharedKeys []*sharedKeyFile // of merchants, to be loaded at the start
@@ -52,6 +53,10 @@ const (
 	defaultMaxBody = 64 << 10
 	// maxMaxBody bounds what callers can make the gateway hold in memory.
 	maxMaxBody = 16 << 20
+	// defaultInFlight is a hundred exchanges a second that wait for ninety seconds each.
+	// They take about 1 GiB, and a third of the ports that Linux has for connections
+	// from one address to another.
+	defaultInFlight = 10_000
 )
 
 // settings checks the whole configuration. Its errors name the block and the
@@ -63,6 +68,9 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 		return nil, errors.New("max_body: must be at most 16 MiB, and not negative")
 	case a.MaxBody > 0:
 		s.maxBody = int(a.MaxBody)
+	}
+	if s.inFlight = cmp.Or(a.MaxInFlight, defaultInFlight); s.inFlight < 0 {
+		return nil, errors.New("max_in_flight: must be above zero")
 	}
 	var err error
 	if s.egress, err = a.Upstream.settings(); err != nil {
@@ -96,7 +104,7 @@ func (a *App) settings(ctx caddy.Context) (*settings, error) {
 	if s.signatures, s.sharedKeys, err = a.signatures(); err != nil {
 		return nil, err
 	}
-	s.policy, err = a.policy(s.catalogue)
+	s.policy, err = a.policy(s.catalogue, s.inFlight)
 	return s, err
 }
 
@@ -201,7 +209,7 @@ func (u *Upstream) settings() (egress.Config, error) {
 	return config, nil
 }
 
-func (a *App) policy(catalogue *nowpay.Catalogue) (*whitelist.Policy, error) {
+func (a *App) policy(catalogue *nowpay.Catalogue, inFlight int) (*whitelist.Policy, error) {
 	if len(a.Merchants) == 0 {
 		return nil, errors.New("no merchant, so nobody could call: write `merchant <name> { … }` in the nowpay block")
 	}
@@ -215,10 +223,14 @@ func (a *App) policy(catalogue *nowpay.Catalogue) (*whitelist.Policy, error) {
 		if err == nil && a.Accounts[merchant.Account] == nil {
 			err = fmt.Errorf("account: there is no account %q; there is: %s", merchant.Account, commaList(maps.Keys(a.Accounts)))
 		}
+		if err == nil && merchant.MaxInFlight > inFlight {
+			err = fmt.Errorf("max_in_flight: %d is more than the gateway's %d, and would never be reached", merchant.MaxInFlight, inFlight)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("merchant %q: %w", name, err)
 		}
 		merchant.Name = name
+		merchant.MaxInFlight = cmp.Or(merchant.MaxInFlight, (inFlight+1)/2)
 		merchants = append(merchants, merchant)
 	}
 	return whitelist.NewPolicy(merchants)
@@ -241,6 +253,7 @@ func (m *Merchant) settings(catalogue *nowpay.Catalogue) (whitelist.Merchant, er
 		Deny:             parseEach(r, "deny", m.Deny, pattern),
 		MaxAmount:        parseOne(r, "max_amount", m.MaxAmount, nowpay.ParseAmount),
 		DailyAmount:      parseOne(r, "daily_amount", m.DailyAmount, nowpay.ParseAmount),
+		MaxInFlight:      m.MaxInFlight,
 		RequestIDPrefix:  r.text("request_id_prefix", m.RequestIDPrefix),
 		StripCredentials: m.StripCredentials,
 	}

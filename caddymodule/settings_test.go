@@ -67,13 +67,13 @@ func TestSettings(t *testing.T) {
 				"account": "main", "tokens": ["`+testHash+`"], "client_certs": ["shop.internal"], "users": ["shop"],
 				"from": ["{env.NOWPAY_TEST_NET}"], "allow": ["bank/*"], "deny": ["bank/register"],
 				"max_amount": "{env.NOWPAY_TEST_LIMIT}", "daily_amount": "20000", "rate": {"requests": 100, "per": "1m", "burst": 20},
-				"request_id_prefix": "shop", "strip_credentials": true
+				"max_in_flight": 30, "request_id_prefix": "shop", "strip_credentials": true
 			},
 			"kiosk": {"account": "main", "users": ["kiosk"], "from": ["anywhere"], "allow": ["common/balance"], "rate": {"requests": 5, "per": "1s"}}
 		},
 		"journal": {"store": "postgres", "dsn": "postgres://gateway@db.internal/nowpay", "key_file": "/etc/nowpay/journal.key"},
 		"reconcile": {"person_after": "2d", "status_rate": {"requests": 1, "per": "2s"}, "status_timeout": "5s", "daily_check": "23:45"},
-		"max_body": 2000
+		"max_body": 2000, "max_in_flight": 101
 	}`)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ func TestSettings(t *testing.T) {
 		From:  []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
 		Allow: []whitelist.Pattern{pattern("bank/*")}, Deny: []whitelist.Pattern{pattern("bank/register")},
 		MaxAmount: 500050, DailyAmount: 2000000, Rate: whitelist.Rate{Requests: 100, Per: time.Minute, Burst: 20},
-		RequestIDPrefix: "shop", StripCredentials: true,
+		MaxInFlight: 30, RequestIDPrefix: "shop", StripCredentials: true,
 	}
 	if got := s.policy.Merchants()[1]; !reflect.DeepEqual(got, shop) {
 		t.Errorf("shop = %+v, want %+v", got, shop)
@@ -138,6 +138,9 @@ func TestSettings(t *testing.T) {
 	if s.maxBody != 2000 {
 		t.Errorf("max body = %d, want 2000", s.maxBody)
 	}
+	if kiosk := s.policy.Merchants()[0]; s.inFlight != 101 || kiosk.MaxInFlight != 51 {
+		t.Errorf("in flight = %d and %d, want 101 and half of it", s.inFlight, kiosk.MaxInFlight)
+	}
 	if account := s.accounts["main"]; account.secret == nil || account.sign == nil || len(s.accounts) != 1 {
 		t.Errorf("accounts = %v", s.accounts)
 	}
@@ -150,6 +153,9 @@ func TestSettingsDefaults(t *testing.T) {
 	}
 	if s.maxBody != 64<<10 {
 		t.Errorf("max body = %d, want 64 KiB", s.maxBody)
+	}
+	if s.inFlight != 10_000 || s.policy.Merchants()[0].MaxInFlight != 5_000 {
+		t.Errorf("in flight = %d and %d, want 10000 and 5000", s.inFlight, s.policy.Merchants()[0].MaxInFlight)
 	}
 	if _, ok := s.accounts["main"].sign.(*CredentialsSigner); !ok {
 		t.Errorf("signer = %T, want credentials", s.accounts["main"].sign)
@@ -388,6 +394,8 @@ func TestJSONRefused(t *testing.T) {
 		{"text with choices", operations(`"bank/payout": {"fields": [{"name": "a", "format": "text", "choices": ["b"]}]}`), `field "a"`},
 		{"answer's id without an id", operations(`"a/b": {"moves_money": false, "answer_request_id": "c"}`), `operation "a/b"`},
 
+		{"negative in flight", strings.Replace(testConfig, `{`, `{"max_in_flight": -1, `, 1), "max_in_flight: must be"},
+		{"negative in flight of a merchant", strings.Replace(testConfig, `"account": "main",`, `"account": "main", "max_in_flight": -1,`, 1), "negative `max_in_flight`"},
 		{"negative body", strings.Replace(testConfig, `{`, `{"max_body": -1, `, 1), "max_body: must be"},
 	}
 	for _, test := range tests {

@@ -103,7 +103,7 @@ func (c *Client) open(ctx context.Context, way route, tries int) (*conn, error) 
 	opened := c.now()
 	var dialer net.Dialer
 	if way.local.IsValid() {
-		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(way.local, 0))
+		dialer.LocalAddr, dialer.Control = net.TCPAddrFromAddrPort(netip.AddrPortFrom(way.local, 0)), lateBind
 	}
 	tcp, err := dialer.DialContext(ctx, "tcp", way.remote.String())
 	if err != nil {

@@ -40,6 +40,7 @@ type Config struct {
 	Egress    *egress.Client
 	Journal   *journal.Journal
 	Limits    *Limits
+	Places    *Places
 	// Signatures verifies what merchants sign. Nil: none does.
 	Signatures *signer.Requests
 	Reconcile  Reconcile
@@ -152,6 +153,11 @@ func (g *Gateway) walk(ctx context.Context, x *exchange, r Request) (answer Answ
 	if problem := g.identify(ctx, x, r); problem != nil {
 		return Answer{}, problem
 	}
+	place, problem := g.enter(x)
+	if problem != nil {
+		return Answer{}, problem
+	}
+	defer place.GiveBack()
 	if problem := g.throttle(x.merchant); problem != nil {
 		return Answer{}, problem
 	}

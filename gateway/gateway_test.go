@@ -115,7 +115,7 @@ func newParts(t *testing.T) *parts {
 	policy := newPolicy(t)
 	p.Gateway = New(Config{
 		Catalogue: catalogue, Policy: policy, Egress: client, MaxBody: 4096, Journal: newJournal(t),
-		Limits: NewLimits(policy.Merchants(), nil, time.Now),
+		Limits: NewLimits(policy.Merchants(), nil, time.Now), Places: NewPlaces(policy.Merchants(), 1000, nil),
 		Reconcile: Reconcile{
 			PersonAfter: time.Hour, StatusRate: whitelist.Rate{Requests: 100, Per: time.Second, Burst: 100},
 			StatusTimeout: 5 * time.Second, DailyCheck: 6 * time.Hour,

@@ -58,7 +58,7 @@ var problems = map[Code]struct {
 	CredentialInRequest:   {http.StatusBadRequest, "The body must not carry username or key.", false},
 	InvalidField:          {http.StatusBadRequest, "A field is missing or malformed.", false},
 	AmountNotAllowed:      {http.StatusForbidden, "The amount is not allowed for the merchant.", false},
-	LimitExceeded:         {http.StatusTooManyRequests, "The merchant's limit is reached.", true},
+	LimitExceeded:         {http.StatusTooManyRequests, "A limit is reached.", true},
 	BodyTooLarge:          {http.StatusRequestEntityTooLarge, "The body is too large.", false},
 	UnsupportedMediaType:  {http.StatusUnsupportedMediaType, "The body has the wrong media type.", false},
 	InFlight:              {http.StatusConflict, "The request with this request ID is still under way.", true},

@@ -97,6 +97,13 @@ func (g *Gateway) transactions(ctx context.Context, x *exchange, r Request) (Ans
 	if problem != nil {
 		return Answer{}, problem
 	}
+	if strings.HasSuffix(r.Target, revalidatePath) {
+		place, problem := g.enter(x)
+		if problem != nil {
+			return Answer{}, problem
+		}
+		defer place.GiveBack()
+	}
 	if problem := g.throttle(merchant); problem != nil {
 		return Answer{}, problem
 	}

@@ -62,6 +62,10 @@ type Merchant struct {
 	// the calls applies it.
 	Rate Rate
 
+	// MaxInFlight is how many exchanges of the merchant may be under way at once; 0
+	// means no limit of its own. Who counts them applies it.
+	MaxInFlight int
+
 	// RequestIDPrefix is put in front of the merchant's request IDs on the way
 	// to the provider: 1 to 20 ASCII letters and digits, or "" for none. Those of
 	// two merchants on one account must not begin with each other.
@@ -178,6 +182,8 @@ func (m *Merchant) validate() error {
 		return fmt.Errorf("merchant %q has a negative `max_amount`: write rupees, such as `max_amount 5000`, or leave it out for no limit", m.Name)
 	case m.DailyAmount < 0:
 		return fmt.Errorf("merchant %q has a negative `daily_amount`: write rupees, such as `daily_amount 100000`, or leave it out for no limit", m.Name)
+	case m.MaxInFlight < 0:
+		return fmt.Errorf("merchant %q has a negative `max_in_flight`: write a number above zero, such as `max_in_flight 500`, or leave it out", m.Name)
 	case m.RequestIDPrefix != "" && !isPrefix(m.RequestIDPrefix):
 		return fmt.Errorf("merchant %q: write a `request_id_prefix` of 1 to %d ASCII letters and digits", m.Name, maxPrefix)
 	case m.Rate != Rate{}:

@@ -1,0 +1,149 @@
+// Command scale measures how the cost of an exchange grows: with merchants, with
+// connections, with the provider's latency and with the transactions in the journal.
+// It prints tables in Markdown.
+//
+//	go run ./bench/scale -out bench/SCALE.md
+//
+// Each row has a gateway and a provider of its own. The rows of a table are measured
+// by turns, so that what else the machine does meets all of them. wrk, which is the
+// merchants, and the provider share the machine with the gateway: take CPU time and
+// memory for what they are, and exchanges a second for a lower bound.
+//
+// It needs Linux and wrk (Debian's package of that name).
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// asProvider is the argument that makes this command the provider.
+const asProvider = "provider"
+
+// options say what is measured.
+type options struct {
+	parts        []string
+	length       time.Duration
+	rounds       int
+	waiting      int // connections, with a provider that takes its time
+	places       int // max_in_flight, with these
+	transactions []int
+}
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == asProvider {
+		fail(provide(os.Args[2]))
+		return
+	}
+	parts := flag.String("parts", "merchants,connections,latency,limit,journal", "what is measured")
+	transactions := flag.String("transactions", "10000,100000,1000000", "how many are in the journal beforehand; ten million take a quarter of an hour and 15 GB")
+	out := flag.String("out", "", "a file for the tables, beside the standard output")
+	var o options
+	flag.DurationVar(&o.length, "time", 3*time.Second, "how long each row is measured in each round")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often each row is measured, after one round that warms up")
+	flag.IntVar(&o.waiting, "waiting", 2000, "connections of the tables of latencies and of the limit")
+	flag.IntVar(&o.places, "places", 500, "max_in_flight in the table of the limit")
+	flag.Parse()
+	o.parts = strings.Split(*parts, ",")
+	var err error
+	if o.transactions, err = integers(*transactions); err == nil {
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		defer stop()
+		err = run(ctx, o, *out)
+	}
+	fail(err)
+}
+
+func fail(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "scale:", err)
+		os.Exit(1)
+	}
+}
+
+func integers(list string) (all []int, err error) {
+	for text := range strings.SplitSeq(list, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil {
+			return nil, fmt.Errorf("reading a list of numbers: %w", err)
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// run measures all parts and writes the page.
+func run(ctx context.Context, o options, file string) (err error) {
+	for _, part := range o.parts {
+		if !slices.ContainsFunc(tables(o), func(t table) bool { return t.part == part }) {
+			return fmt.Errorf("there is no part %q", part)
+		}
+	}
+	if err := manyFiles(); err != nil {
+		return err
+	}
+	folder, err := os.MkdirTemp("", "scale-")
+	if err != nil {
+		return fmt.Errorf("making a folder: %w", err)
+	}
+	defer os.RemoveAll(folder)
+	binary := filepath.Join(folder, "caddy")
+	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/caddy").CombinedOutput(); err != nil {
+		return fmt.Errorf("building ./cmd/caddy: %w\n%s", err, out)
+	}
+	var page strings.Builder
+	w := io.MultiWriter(os.Stdout, &page)
+	head(w)
+	for _, t := range tables(o) {
+		if !slices.Contains(o.parts, t.part) {
+			continue
+		}
+		if err := t.measure(ctx, w, binary, o); err != nil {
+			return fmt.Errorf("measuring %s: %w", t.part, err)
+		}
+	}
+	if file == "" {
+		return nil
+	}
+	return os.WriteFile(file, []byte(page.String()), 0o644)
+}
+
+// manyFiles lets this process and those that it starts open as many files as they
+// may: each connection is one, and an exchange has two.
+func manyFiles() error {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("reading the limit of open files: %w", err)
+	}
+	limit.Cur = limit.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return fmt.Errorf("raising the limit of open files: %w", err)
+	}
+	return nil
+}
+
+// head says where and how the tables came about.
+func head(w io.Writer) {
+	model := "unknown processor"
+	if cpu, err := os.ReadFile("/proc/cpuinfo"); err == nil {
+		if _, after, ok := strings.Cut(string(cpu), "model name\t: "); ok {
+			model, _, _ = strings.Cut(after, "\n")
+		}
+	}
+	command := strings.Join(append([]string{"go run ./bench/scale"}, os.Args[1:]...), " ")
+	fmt.Fprintf(w, "# How the cost of an exchange grows\n\nMade by `%s`, on %s: %s, %d cores, %s %s/%s. wrk, the gateway and the provider share\n"+
+		"the machine: exchanges a second are a lower bound. Figures are medians of the rounds.\n",
+		command, time.Now().UTC().Format(time.DateOnly), model, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+}
