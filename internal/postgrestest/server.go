@@ -12,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -194,6 +195,17 @@ func (s *Server) dsn(database string) string {
 		RawQuery: "sslmode=disable",
 	}
 	return u.String()
+}
+
+// Version is the server's, such as 15.18.
+func (s *Server) Version() string {
+	out, err := s.command("postgres", "--version").Output()
+	if err != nil {
+		s.tb.Fatalf("postgrestest: asking for the version: %v", err)
+	}
+	_, version, _ := strings.Cut(string(out), ") ") // postgres (PostgreSQL) 15.18 (Debian …)
+	version, _, _ = strings.Cut(version, " ")
+	return strings.TrimSpace(version)
 }
 
 // Password is the one in the DSNs.
