@@ -134,9 +134,11 @@ func (c caddyfile) write() error {
 // counts is what a process has done since it started; NaN where it does not count.
 type counts struct{ mallocs, bytes, commits, successes float64 }
 
+var unknown = counts{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+
 // parseMetrics reads what Prometheus would.
 func parseMetrics(text string) counts {
-	c := counts{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+	c := unknown
 	for line := range strings.Lines(text) {
 		series, value, _ := cutLast(strings.TrimSpace(line), " ")
 		n, err := strconv.ParseFloat(value, 64)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -52,8 +53,7 @@ func (s *stand) endure(ctx context.Context, v runner, l load) (endurance, error)
 		now, most, err := v.process.memory()
 		if err != nil {
 			cancel()
-			<-done
-			return endurance{}, err
+			return endurance{}, errors.Join(err, <-done)
 		}
 		held, peak = append(held, now), most
 	}

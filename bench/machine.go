@@ -57,7 +57,7 @@ func describeMachine(ctx context.Context, s *stand) machine {
 	}
 	var stat syscall.Statfs_t
 	const tmpfs = 0x01021994
-	m.InMemory = syscall.Statfs(s.folder, &stat) == nil && int64(stat.Type) == tmpfs
+	m.InMemory = syscall.Statfs(s.folder, &stat) == nil && stat.Type == tmpfs
 	return m
 }
 
@@ -81,7 +81,7 @@ func dependency(program, module string) string {
 	if err != nil {
 		return ""
 	}
-	for _, d := range info.Deps {
+	for _, d := range append(info.Deps, &info.Main) {
 		if d.Path == module {
 			return strings.TrimPrefix(d.Version, "v")
 		}

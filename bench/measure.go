@@ -81,7 +81,7 @@ func (s *stand) measure(ctx context.Context, v runner, l load) (sample, error) {
 func milliseconds(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
 
 func (s *stand) read(ctx context.Context, v *subject) (r reading, err error) {
-	r.counts = counts{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
+	r.counts = unknown
 	if v.counters != nil {
 		if r.counts, err = v.counters(ctx); err != nil {
 			return r, err
@@ -92,5 +92,6 @@ func (s *stand) read(ctx context.Context, v *subject) (r reading, err error) {
 			return r, err
 		}
 	}
-	return r, s.upstream.ask(&r.accepted)
+	err = s.upstream.ask(&r.accepted)
+	return r, err
 }

@@ -31,6 +31,9 @@ type bar struct {
 	Ours        bool
 }
 
+// End is where its number begins.
+func (b bar) End() int { return b.X + b.Width }
+
 type label struct {
 	Y    int
 	Text string

@@ -24,7 +24,7 @@ func (s *stand) startPostgres(ctx context.Context) (dsn string, err error) {
 	s.closing = append(s.closing, h.close)
 	defer func() {
 		if recovered := recover(); recovered != nil {
-			given, ok := recovered.(givenUp)
+			given, ok := recovered.(hostError)
 			if !ok {
 				panic(recovered)
 			}
@@ -43,8 +43,8 @@ type host struct {
 	err      error
 }
 
-// givenUp is what host panics with: postgrestest expects not to return.
-type givenUp struct{ error }
+// hostError is what host panics with: postgrestest expects not to return.
+type hostError struct{ error }
 
 func (h *host) Helper()                           {}
 func (h *host) Context() context.Context          { return h.ctx }
@@ -52,14 +52,14 @@ func (h *host) Cleanup(f func())                  { h.cleanups = append(h.cleanu
 func (h *host) Failed() bool                      { return h.err != nil }
 func (h *host) Logf(format string, args ...any)   { h.Errorf(format, args...) }
 func (h *host) Errorf(format string, args ...any) { h.err = fmt.Errorf(format, args...) }
-func (h *host) Fatal(args ...any)                 { panic(givenUp{fmt.Errorf("starting PostgreSQL: %v", args)}) }
+func (h *host) Fatal(args ...any)                 { panic(hostError{fmt.Errorf("starting PostgreSQL: %v", args)}) }
 
 func (h *host) Fatalf(format string, args ...any) {
-	panic(givenUp{fmt.Errorf("starting PostgreSQL: "+format, args...)})
+	panic(hostError{fmt.Errorf("starting PostgreSQL: "+format, args...)})
 }
 
 func (h *host) Skipf(string, ...any) {
-	panic(givenUp{fmt.Errorf("PostgreSQL %w: apt-get install postgresql", errMissing)})
+	panic(hostError{fmt.Errorf("PostgreSQL %w: apt-get install postgresql", errMissing)})
 }
 
 // close ends the server.

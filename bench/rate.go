@@ -34,7 +34,7 @@ func (s *stand) runVegeta(ctx context.Context, url string, l load) (loaded, erro
 	if err != nil {
 		return loaded{}, err
 	}
-	return parseVegeta(lines, l)
+	return parseVegeta(lines)
 }
 
 func (s *stand) vegetaSays(ctx context.Context, in *bytes.Buffer, args ...string) (*bytes.Buffer, error) {
@@ -70,14 +70,16 @@ func targetsOf(url string, l load) (*bytes.Buffer, error) {
 
 // Columns of what vegeta encodes.
 const (
+	columnTime    = 0 // of sending, in nanoseconds
 	columnCode    = 1
-	columnLatency = 2 // nanoseconds
-	columnError   = 5
+	columnLatency = 2 // in nanoseconds
+	columnsRead   = 3 // of more
 )
 
 // parseVegeta reads the lines that vegeta encodes.
-func parseVegeta(in io.Reader, l load) (loaded, error) {
+func parseVegeta(in io.Reader) (loaded, error) {
 	var latencies []time.Duration
+	first, last := int64(math.MaxInt64), int64(0)
 	lines := csv.NewReader(in)
 	for {
 		line, err := lines.Read()
@@ -87,13 +89,15 @@ func parseVegeta(in io.Reader, l load) (loaded, error) {
 		if err != nil {
 			return loaded{}, fmt.Errorf("reading what vegeta says: %w", err)
 		}
-		if len(line) <= columnError || line[columnCode] != "200" {
+		if len(line) < columnsRead || line[columnCode] != "200" {
 			return loaded{}, fmt.Errorf("reading what vegeta says: a request failed: %q", line)
 		}
+		sent, errSent := strconv.ParseInt(line[columnTime], 10, 64)
 		latency, err := strconv.ParseInt(line[columnLatency], 10, 64)
-		if err != nil {
+		if err := errors.Join(errSent, err); err != nil {
 			return loaded{}, fmt.Errorf("reading what vegeta says: %w", err)
 		}
+		first, last = min(first, sent), max(last, sent+latency)
 		latencies = append(latencies, time.Duration(latency))
 	}
 	if len(latencies) == 0 {
@@ -101,12 +105,12 @@ func parseVegeta(in io.Reader, l load) (loaded, error) {
 	}
 	slices.Sort(latencies)
 	return loaded{
-		answers: len(latencies), perSecond: float64(len(latencies)) / l.time.Seconds(),
+		answers: len(latencies), perSecond: float64(len(latencies)) / time.Duration(last-first).Seconds(),
 		p50: percentile(latencies, 50), p99: percentile(latencies, 99), p999: percentile(latencies, 99.9),
 	}, nil
 }
 
 // percentile is the smallest of sorted durations that so many percent do not exceed.
 func percentile(sorted []time.Duration, percent float64) time.Duration {
-	return sorted[max(int(math.Ceil(percent/100*float64(len(sorted)))), 1)-1]
+	return sorted[max(int(math.Ceil(percent*float64(len(sorted))/100)), 1)-1]
 }

@@ -15,8 +15,8 @@ var reportText string
 
 var reportTemplate = template.Must(template.New("report").Parse(reportText))
 
-// columns are those of the report's tables.
-var columns = []struct {
+// tableColumns are those of the report's tables.
+var tableColumns = []struct {
 	figure    figure
 	head      string
 	precision int
@@ -68,13 +68,13 @@ func report(r *results) (string, error) {
 // rows are those of one load, with the head.
 func (r *results) rows(l load) []string {
 	head, rule := []string{"what"}, []string{"---"}
-	for _, c := range columns {
+	for _, c := range tableColumns {
 		head, rule = append(head, c.head), append(rule, "---:")
 	}
 	rows := []string{row(head...), row(rule...)}
 	for _, v := range r.variants {
 		cells := []string{v.title}
-		for _, c := range columns {
+		for _, c := range tableColumns {
 			cells = append(cells, withRatio(r.value(v.name, l, c.figure), r.ratio(v.name, plainCaddy, l, c.figure), c.precision))
 		}
 		rows = append(rows, row(cells...))

@@ -23,7 +23,7 @@ func (t target) Verdict() string {
 	return "**missed**"
 }
 
-// The loads at which the targets are.
+// targetConnections are those at which the targets are, and the picture.
 const targetConnections = 64
 
 func atMost(limit float64) func(float64) bool  { return func(x float64) bool { return x <= limit } }
@@ -39,6 +39,7 @@ func (r *results) targets() []target {
 		{"CPU, gateway : plain Caddy", "≤ 0.65, aim 0.5", plain(plainCaddy, cpu), atMost(0.65)},
 		{"throughput, gateway : plain Caddy", "≥ 1.6, aim 2", plain(plainCaddy, throughput), atLeast(1.6)},
 		{"CPU, gateway : Go's bare `httputil.ReverseProxy`", "≤ 0.8", plain(goProxy, cpu), atMost(0.8)},
+		{"… that keeps its connections", "≤ 0.8", plain(goKeptProxy, cpu), atMost(0.8)},
 		{"p99 at " + constant.String() + ", gateway : plain Caddy", "≤ 0.8", r.ratio(plainGateway, plainCaddy, constant, p99), atMost(0.8)},
 		{"CPU, gateway : nginx with an HMAC in Lua", "told", plain(nginxLua, cpu), nil},
 		{"throughput, payment with SQLite : plain exchange", "≥ 0.6", other(sqliteGateway, throughput), atLeast(0.6)},

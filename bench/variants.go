@@ -13,6 +13,7 @@ const (
 	plainCaddy      = "caddy" // the reference of all ratios
 	nginxLua        = "nginx-lua"
 	goProxy         = "go"
+	goKeptProxy     = "go-kept"
 	plainGateway    = "gateway"
 	signedGateway   = "gateway-httpsig"
 	sqliteGateway   = "gateway-sqlite"
@@ -55,7 +56,8 @@ var variants = []variant{
 	{"caddy-log", "… with an access log", quotePath, startCaddy(caddyfile{AccessLog: true})},
 	{"nginx", "nginx `proxy_pass`, kept-alive", quotePath, startNginx("")},
 	{nginxLua, "nginx, HMAC of the body in Lua", quotePath, startNginx(luaModule)},
-	{goProxy, "Go's bare `httputil.ReverseProxy`", quotePath, startProxy},
+	{goProxy, "Go's bare `httputil.ReverseProxy`", quotePath, startProxy("0")},
+	{goKeptProxy, "… that keeps its connections", quotePath, startProxy("512")},
 	{plainGateway, "**gateway**", quotePath, startCaddy(gateway())},
 	{"gateway-quiet", "… without its decision log", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.Level = "WARN" }))},
 	{"gateway-log", "… with an access log too", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.AccessLog = true }))},
