@@ -21,6 +21,9 @@ var caddyfileText string
 
 var caddyfileTemplate = template.Must(template.New("Caddyfile").Parse(caddyfileText))
 
+// logFile is Caddy's log in its folder; Caddyfile.tmpl has it too.
+const logFile = "log.json"
+
 // caddyfile is what Caddyfile.tmpl is made a Caddyfile with. The zero value is
 // plain Caddy.
 type caddyfile struct {
@@ -94,12 +97,8 @@ func startCaddy(c caddyfile) func(context.Context, *stand, variant) (*subject, e
 		if err != nil {
 			return nil, err
 		}
-		ready := listening(c.Site)
-		if len(c.Merchants) > 0 {
-			ready = func(ctx context.Context) error {
-				_, err := get(ctx, "http://"+c.Site+"/health/ready")
-				return err
-			}
+		if err := c.await(ctx, p); err != nil {
+			return nil, err
 		}
 		return &subject{
 			url: "http://" + c.Site, process: p,
@@ -107,8 +106,24 @@ func startCaddy(c caddyfile) func(context.Context, *stand, variant) (*subject, e
 				text, err := get(ctx, "http://"+c.Admin+"/metrics")
 				return parseMetrics(string(text)), err
 			},
-		}, p.await(ctx, ready)
+		}, nil
 	}
+}
+
+// await waits until it serves.
+func (c caddyfile) await(ctx context.Context, p *process) error {
+	ready := listening(c.Site)
+	if len(c.Merchants) > 0 {
+		ready = func(ctx context.Context) error {
+			_, err := get(ctx, "http://"+c.Site+"/health/ready")
+			return err
+		}
+	}
+	if err := p.await(ctx, ready); err != nil {
+		log, _ := os.ReadFile(filepath.Join(c.Folder, logFile)) // it says why, if it was written
+		return fmt.Errorf("%w%s", err, log)
+	}
+	return nil
 }
 
 // write writes the Caddyfile and the secret into the folder.

@@ -36,7 +36,7 @@ func TestCaddyfile(t *testing.T) {
 		return out.String()
 	}
 	plain := text(caddyfile{Site: "127.0.0.1:1", Upstream: "127.0.0.9:2"})
-	if !strings.Contains(plain, "http://127.0.0.1:1 {\n\treverse_proxy 127.0.0.9:2\n}") || strings.Contains(plain, "nowpay") {
+	if !strings.Contains(plain, "http://127.0.0.1:1 {\n\tbind 127.0.0.1\n\treverse_proxy 127.0.0.9:2\n}") || strings.Contains(plain, "nowpay") {
 		t.Errorf("plain Caddy is\n%s", plain)
 	}
 	for with, want := range map[*caddyfile]string{

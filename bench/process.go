@@ -38,7 +38,7 @@ func (s *stand) startProcess(cmd *exec.Cmd) (*process, error) {
 	}
 	go func() {
 		defer close(p.exited)
-		_ = cmd.Wait() // how it ended is in what it said
+		_ = cmd.Wait() // how it ended is in its state, and in what it said
 	}()
 	s.closing = append(s.closing, p.stop)
 	return p, nil
@@ -68,7 +68,7 @@ func (p *process) await(ctx context.Context, ready func(context.Context) error) 
 		}
 		select {
 		case <-p.exited:
-			return fmt.Errorf("waiting for %s: it has ended:\n%s", p.cmd.Path, p.said.String())
+			return fmt.Errorf("waiting for %s: it has ended, %v:\n%s", p.cmd.Path, p.cmd.ProcessState, p.said.String())
 		case <-ctx.Done():
 			return fmt.Errorf("waiting for %s: %w", p.cmd.Path, err)
 		case <-time.After(50 * time.Millisecond):

@@ -138,6 +138,9 @@ func TestTargets(t *testing.T) {
 			t.Errorf("%s: %q, want %q", what, verdicts[what], want)
 		}
 	}
+	if !atMost(1.6)(1.6) || !atLeast(0.6)(0.6) {
+		t.Error("a limit is not within itself")
+	}
 	if got := (target{Measured: 1.2}).Verdict(); got != "–" {
 		t.Errorf("what is only told is %q", got)
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -62,11 +63,16 @@ func (s *stand) close() error {
 	return errors.Join(errs...)
 }
 
-// freeAddress is one that was free a moment ago.
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("finding a free port: %w", err)
+// freeAddress is one that was free a moment ago. Its port lies below those that the
+// system gives to outgoing connections, of which there are many here.
+func freeAddress() (address string, err error) {
+	const lowest, highest, tries = 10_000, 30_000, 100
+	for range tries {
+		var listener net.Listener
+		address = fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest))
+		if listener, err = net.Listen("tcp", address); err == nil {
+			return address, listener.Close()
+		}
 	}
-	return listener.Addr().String(), listener.Close()
+	return "", fmt.Errorf("finding a free port: %w", err)
 }
