@@ -43,8 +43,8 @@ type merchant struct {
 	From       []string
 }
 
-// gateway is the smallest configuration.
-func gateway() caddyfile { return caddyfile{}.of(1, 1, 1) }
+// gateway is a small configuration.
+func gateway() caddyfile { return caddyfile{}.of(5, 5, 5) }
 
 // with is a copy that is changed.
 func (c caddyfile) with(change func(*caddyfile)) caddyfile {

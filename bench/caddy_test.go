@@ -21,8 +21,8 @@ func TestOf(t *testing.T) {
 	if last.Hash != hash(token) || last.From[9] != "127.0.0.0/8" || c.Operations[199] != quote {
 		t.Errorf("what is called is not the last: %+v, %s", last, c.Operations[199])
 	}
-	if small := gateway(); len(small.Merchants) != 1 || len(small.Merchants[0].From) != 1 || len(small.Operations) != 1 {
-		t.Errorf("gateway() = %+v, want one of each", small)
+	if small := gateway(); len(small.Merchants) != 5 || len(small.Merchants[4].From) != 1 || len(small.Operations) != 5 {
+		t.Errorf("gateway() = %+v, want 5 of each", small)
 	}
 }
 

@@ -66,8 +66,8 @@ func fail(err error) {
 
 func parse() (o options) {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each variant is measured")
-	flag.DurationVar(&o.time, "time", 2*time.Second, "how long each time, in whole seconds; twice that at the constant rate")
-	flag.DurationVar(&o.long, "long", 40*time.Second, "how long memory is watched")
+	flag.DurationVar(&o.time, "time", 2*time.Second, "how long each time, in whole seconds; half as long again at the constant rate")
+	flag.DurationVar(&o.long, "long", 30*time.Second, "how long memory is watched")
 	flag.StringVar(&o.connections, "connections", "1,16,64,256", "how many connections the merchants keep")
 	flag.StringVar(&o.only, "only", "", "a regular expression: the `variants` to measure, beside plain Caddy")
 	flag.StringVar(&o.out, "out", "", "the `folder` for RESULTS.md and results.svg; without, the report is printed")
@@ -156,7 +156,7 @@ func loadsOf(o options) (loads []load, err error) {
 		}
 		loads = append(loads, load{connections: n, time: o.time})
 	}
-	return append(loads, load{connections: rateConnections, rate: rate, time: 2 * o.time}), nil // few, for a p99.9
+	return append(loads, load{connections: rateConnections, rate: rate, time: o.time * 3 / 2}), nil // few, for a p99.9
 }
 
 // String names it.

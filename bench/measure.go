@@ -15,21 +15,14 @@ type reading struct {
 	accepted int // by the upstream
 }
 
-// measureAll measures each variant under each load, round by round. The first
-// measurements are repeated: they warm up.
+// measureAll measures each variant under each load, round by round.
 func (s *stand) measureAll(ctx context.Context, runners []runner, o options, r *results) error {
-	warm := load{connections: r.loads[0].connections, time: time.Second}
-	for _, v := range runners {
-		if _, err := s.measure(ctx, v, warm); err != nil {
-			return fmt.Errorf("warming up %q: %w", v.name, err)
-		}
-	}
 	for round := range o.rounds {
 		for _, l := range r.loads {
 			fmt.Fprintf(os.Stderr, "round %d of %d, %v\n", round+1, o.rounds, l)
 			for i := range runners {
 				v := runners[(i+round)%len(runners)] // none is always behind the same other
-				sample, err := s.measure(ctx, v, l)
+				sample, err := s.measureWarm(ctx, v, l)
 				if err != nil {
 					return fmt.Errorf("measuring %q with %v: %w", v.name, l, err)
 				}
@@ -38,6 +31,19 @@ func (s *stand) measureAll(ctx context.Context, runners []runner, o options, r *
 		}
 	}
 	return nil
+}
+
+// measureWarm measures a variant that has opened its connections already: those of
+// the last round may have been closed since.
+func (s *stand) measureWarm(ctx context.Context, v runner, l load) (sample, error) {
+	if l.rate == 0 {
+		warming := l
+		warming.time = time.Second
+		if _, err := s.measure(ctx, v, warming); err != nil {
+			return sample{}, err
+		}
+	}
+	return s.measure(ctx, v, l)
 }
 
 // measure loads one variant, and checks that all went well.

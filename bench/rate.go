@@ -52,7 +52,7 @@ func targetsOf(url string, l load) (*bytes.Buffer, error) {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	prefix := newPrefix()
-	for i := range int(l.time.Seconds())*l.rate + 1 {
+	for i := range int(l.time.Seconds()*float64(l.rate)) + 1 {
 		err := encoder.Encode(struct {
 			Method string      `json:"method"`
 			URL    string      `json:"url"`

@@ -18,7 +18,6 @@ const (
 	signedGateway   = "gateway-httpsig"
 	sqliteGateway   = "gateway-sqlite"
 	postgresGateway = "gateway-postgres"
-	smallGateway    = "gateway-small"
 	largeGateway    = "gateway-large"
 )
 
@@ -58,12 +57,11 @@ var variants = []variant{
 	{nginxLua, "nginx, HMAC of the body in Lua", quotePath, startNginx(luaModule)},
 	{goProxy, "Go's bare `httputil.ReverseProxy`", quotePath, startProxy("0")},
 	{goKeptProxy, "… that keeps its connections", quotePath, startProxy("512")},
-	{plainGateway, "**gateway**", quotePath, startCaddy(gateway())},
+	{plainGateway, "**gateway**, 5 merchants, sources, operations", quotePath, startCaddy(gateway())},
+	{largeGateway, "… with 500, 5,000 and 200 of them", quotePath, startCaddy(gateway().of(500, 5000, 200))},
 	{"gateway-quiet", "… without its decision log", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.Level = "WARN" }))},
 	{"gateway-log", "… with an access log too", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.AccessLog = true }))},
 	{signedGateway, "… `sign httpsig`, `verify httpsig`", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.Signed = true }))},
-	{smallGateway, "… 5 merchants, sources, operations", quotePath, startCaddy(gateway().of(5, 5, 5))},
-	{largeGateway, "… 500 merchants, 5,000 sources, 200 operations", quotePath, startCaddy(gateway().of(500, 5000, 200))},
 	{sqliteGateway, "**gateway, payment**, journal in SQLite", payoutPath, startCaddy(gateway())},
 	{postgresGateway, "… in PostgreSQL on this machine", payoutPath, startWithPostgres},
 }
