@@ -89,6 +89,9 @@ func run(ctx context.Context, o options) (err error) {
 	if err != nil {
 		return fmt.Errorf("reading -only: %w", err)
 	}
+	if info, err := os.Stat(o.out); o.out != "" && (err != nil || !info.IsDir()) {
+		return fmt.Errorf("looking for the folder of -out: %q is none", o.out)
+	}
 	s, err := newStand(ctx)
 	if err != nil {
 		return err

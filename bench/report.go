@@ -62,7 +62,7 @@ func report(r *results) (string, error) {
 	if err := reportTemplate.Execute(&out, data); err != nil {
 		return "", fmt.Errorf("writing the report: %w", err)
 	}
-	return out.String(), nil
+	return strings.TrimSpace(out.String()) + "\n", nil
 }
 
 // rows are those of one load, with the head.

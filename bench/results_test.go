@@ -181,7 +181,7 @@ func TestPicture(t *testing.T) {
 			t.Fatalf("it is no XML: %v\n%s", err, drawing)
 		}
 	}
-	if got := strings.Count(drawing, "<rect"); got != 6 {
+	if got := strings.Count(drawing, `<rect class="bar`); got != 6 {
 		t.Errorf("there are %d bars, want 3 of CPU and 3 of throughput:\n%s", got, drawing)
 	}
 	// The longest bar is as wide as a panel; the gateway's throughput is that, 1.80.
