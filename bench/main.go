@@ -1,12 +1,15 @@
-// Command bench measures what a payment costs beside an operation of the same
-// fields that moves no money, and what signatures of requests and answers
-// (hmac-sha256) add, through the same gateway, in one run. The gateway,
-// the provider, which answers at once, and wrk, which is the merchants, are
-// processes of their own and share the machine: take the ratios, not the figures.
+// Command bench measures the gateway against what else could stand in its place:
+// plain Caddy, nginx, and Go's own reverse proxy, in front of the same upstream, in
+// one run, interleaved round by round.
 //
-//	go run ./bench
+//	go run ./bench              # all of it, about twenty minutes
+//	go run ./bench -quick       # to see that it works, about a minute
+//	go run ./bench -out bench   # writes bench/RESULTS.md and bench/results.svg
 //
-// It needs Linux and wrk (Debian's package of that name).
+// What is measured, the upstream and the loads are processes of their own and share
+// the machine: take the ratios, not the figures. It needs Linux and wrk (Debian's
+// package of that name). Where nginx or PostgreSQL is missing, their rows are left
+// out, and the report says so.
 package main
 
 import (
@@ -16,44 +19,42 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
-	"slices"
-	"text/tabwriter"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 )
 
-// asProvider is the argument that makes this command the provider.
-const asProvider = "provider"
+// What this command is to be, as its first argument, when it starts itself.
+const (
+	asUpstream = "upstream"
+	asProxy    = "proxy"
+)
 
-// variants are compared in every round, one after the other, with the first.
-var variants = []variant{
-	{"moves no money", "/api/" + quote, token},
-	{"the same, signed both ways", "/api/" + quote, signedToken},
-	{"payment, SQLite", "/api/bank/payout", token},
-}
-
-// variant is what is called, and by whom.
-type variant struct{ name, path, token string }
-
-// sample is what one variant did in one round.
-type sample struct {
-	exchanges int
-	perSecond float64
-	cpu       float64 // µs of the gateway for each exchange
-	commits   float64 // of the journal, for each exchange
+// options are the flags.
+type options struct {
+	rounds      int
+	time, long  time.Duration
+	connections string
+	only        string
+	out         string
+	quick       bool
 }
 
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == asProvider {
-		fail(provide())
-		return
+	switch {
+	case len(os.Args) == 2 && os.Args[1] == asUpstream:
+		fail(serveUpstream())
+	case len(os.Args) == 4 && os.Args[1] == asProxy:
+		fail(serveProxy(os.Args[2], os.Args[3]))
+	default:
+		ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+		err := run(ctx, parse())
+		stop()
+		fail(err)
 	}
-	rounds := flag.Int("rounds", 5, "how often each variant is measured")
-	length := flag.Duration("time", 4*time.Second, "how long each time")
-	connections := flag.Int("connections", 64, "how many connections the merchants keep")
-	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	defer stop()
-	fail(measure(ctx, *rounds, *length, *connections))
 }
 
 func fail(err error) {
@@ -63,84 +64,111 @@ func fail(err error) {
 	}
 }
 
-func measure(ctx context.Context, rounds int, length time.Duration, connections int) (err error) {
-	g, err := start(ctx)
+func parse() (o options) {
+	flag.IntVar(&o.rounds, "rounds", 5, "how often each variant is measured")
+	flag.DurationVar(&o.time, "time", 2*time.Second, "how long each time, in whole seconds; half as long again at the constant rate")
+	flag.DurationVar(&o.long, "long", 30*time.Second, "how long memory is watched")
+	flag.StringVar(&o.connections, "connections", "1,16,64,256", "how many connections the merchants keep")
+	flag.StringVar(&o.only, "only", "", "a regular expression: the `variants` to measure, beside plain Caddy")
+	flag.StringVar(&o.out, "out", "", "the `folder` for RESULTS.md and results.svg; without, the report is printed")
+	flag.BoolVar(&o.quick, "quick", false, "one short round at 64 connections")
+	flag.Parse()
+	if o.quick {
+		o.rounds, o.time, o.long, o.connections = 1, time.Second, 4*time.Second, "64"
+	}
+	return o
+}
+
+// run measures and reports.
+func run(ctx context.Context, o options) (err error) {
+	loads, err := loadsOf(o)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, g.close()) }()
-	samples := make([][]sample, len(variants))
-	for round := range rounds + 1 {
-		for i, v := range variants {
-			s, err := g.measure(ctx, v, length, connections)
-			if err != nil {
-				return fmt.Errorf("measuring %q: %w", v.name, err)
-			}
-			if round > 0 { // the first warms up
-				samples[i] = append(samples[i], s)
-			}
-		}
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return fmt.Errorf("reading -only: %w", err)
 	}
-	return report(samples)
+	if info, err := os.Stat(o.out); o.out != "" && (err != nil || !info.IsDir()) {
+		return fmt.Errorf("looking for the folder of -out: %q is none", o.out)
+	}
+	s, err := newStand(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, s.close()) }()
+	r := &results{loads: loads, rounds: o.rounds, machine: describeMachine(ctx, s)}
+	runners, err := s.startAll(ctx, only, r)
+	if err != nil {
+		return err
+	}
+	r.machine.add("PostgreSQL", s.postgres)
+	if err := s.measureAll(ctx, runners, o, r); err != nil {
+		return err
+	}
+	if r.endurances, err = s.endureAll(ctx, runners, o.long); err != nil {
+		return err
+	}
+	return write(o.out, r)
 }
 
-// measure loads one variant, and checks that the gateway said success each time.
-func (g *gateway) measure(ctx context.Context, v variant, length time.Duration, connections int) (sample, error) {
-	before, err := g.read(ctx)
+// write writes the report into a folder, or prints it.
+func write(folder string, r *results) error {
+	text, err := report(r)
 	if err != nil {
-		return sample{}, err
+		return err
 	}
-	n, err := load(ctx, g.url+v.path, v.token, length, connections)
+	if folder == "" {
+		_, err = os.Stdout.WriteString(text)
+		return err
+	}
+	drawing, err := picture(r)
 	if err != nil {
-		return sample{}, err
+		return err
 	}
-	after, err := g.read(ctx)
-	if err != nil {
-		return sample{}, err
-	}
-	if succeeded := after.successes - before.successes; succeeded < float64(n) {
-		return sample{}, fmt.Errorf("%d answers, of which %.0f say success", n, succeeded)
-	}
-	return sample{
-		exchanges: n,
-		perSecond: float64(n) / length.Seconds(),
-		cpu:       float64((after.cpu - before.cpu).Microseconds()) / float64(n),
-		commits:   (after.commits - before.commits) / float64(n),
-	}, nil
-}
-
-// report prints medians. The ratios are medians of those of each round.
-func report(samples [][]sample) error {
-	w := tabwriter.NewWriter(os.Stdout, 0, 0, 1, ' ', 0)
-	fmt.Fprintln(w, "| what\t| exchanges/s\t| ratio\t| CPU µs/exchange\t| ratio\t| commits/exchange\t|")
-	fmt.Fprintln(w, "|---\t|---\t|---\t|---\t|---\t|---\t|")
-	for i, v := range variants {
-		of := func(value func(i, round int) float64) float64 {
-			var all []float64
-			for round := range samples[i] {
-				all = append(all, value(i, round))
-			}
-			return median(all)
+	for name, text := range map[string]string{"RESULTS.md": text, "results.svg": drawing} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
 		}
-		perSecond := func(i, round int) float64 { return samples[i][round].perSecond }
-		cpu := func(i, round int) float64 { return samples[i][round].cpu }
-		ratio := func(value func(i, round int) float64) func(i, round int) float64 {
-			return func(i, round int) float64 { return value(i, round) / value(0, round) }
-		}
-		fmt.Fprintf(w, "| %s\t| %.0f\t| %.2f\t| %.0f\t| %.2f\t| %.3f\t|\n", v.name,
-			of(perSecond), of(ratio(perSecond)), of(cpu), of(ratio(cpu)),
-			of(func(i, round int) float64 { return samples[i][round].commits }))
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("printing the table: %w", err)
 	}
 	return nil
 }
 
-func median(all []float64) float64 {
-	slices.Sort(all)
-	if n := len(all); n%2 == 0 {
-		return (all[n/2-1] + all[n/2]) / 2
+// load is how merchants call: as fast as they are answered, unless there is a rate.
+type load struct {
+	connections int
+	rate        int // requests per second
+	time        time.Duration
+}
+
+// The constant rate.
+const (
+	rate            = 1000
+	rateConnections = 32
+)
+
+// loadsOf are those that the flags ask for; the last is the constant rate.
+func loadsOf(o options) (loads []load, err error) {
+	if o.time < time.Second || o.time%time.Second != 0 || o.rounds < 1 {
+		return nil, errors.New("reading the flags: -time is whole seconds, and -rounds at least 1")
 	}
-	return all[len(all)/2]
+	for text := range strings.SplitSeq(o.connections, ",") {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 {
+			return nil, fmt.Errorf("reading -connections: %q is no number of connections", text)
+		}
+		loads = append(loads, load{connections: n, time: o.time})
+	}
+	return append(loads, load{connections: rateConnections, rate: rate, time: o.time * 3 / 2}), nil // few, for a p99.9
+}
+
+// String names it.
+func (l load) String() string {
+	switch {
+	case l.rate > 0:
+		return fmt.Sprintf("%s/s over %d connections", thousands(float64(l.rate)), l.connections)
+	case l.connections == 1:
+		return "1 connection"
+	}
+	return fmt.Sprintf("%d connections", l.connections)
 }

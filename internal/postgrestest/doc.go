@@ -1,4 +1,4 @@
-// Package postgrestest runs a real PostgreSQL server for tests.
+// Package postgrestest runs a real PostgreSQL server for tests and benchmarks.
 //
 // The server is the installed one (Debian's package postgresql, or what is on
 // the PATH), on a port of 127.0.0.1 and with data in a temporary folder of its

@@ -11,14 +11,13 @@ import (
 	"slices"
 	"strconv"
 	"syscall"
-	"testing"
 )
 
 // errMissing marks a machine that cannot run the server.
 var errMissing = errors.New("PostgreSQL cannot be run here")
 
 // programs returns the folder with the server's programs, or ends the test.
-func programs(tb testing.TB) string {
+func programs(tb TB) string {
 	tb.Helper()
 	dir, err := findPrograms("/usr/lib/postgresql")
 	if err != nil {
@@ -28,7 +27,7 @@ func programs(tb testing.TB) string {
 }
 
 // unable ends a test that cannot have its real part.
-func unable(tb testing.TB, err error) {
+func unable(tb TB, err error) {
 	tb.Helper()
 	if os.Getenv("CI") == "true" {
 		tb.Fatalf("postgrestest: %v", err)

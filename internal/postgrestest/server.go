@@ -12,8 +12,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"syscall"
-	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -37,7 +37,7 @@ type Server struct {
 	// Address is the server's host and port. It stays the same over restarts.
 	Address string
 
-	tb        testing.TB
+	tb        TB
 	programs  string // the folder
 	dir       string // with the data, and whom the server runs as owns it
 	as        *syscall.Credential
@@ -58,7 +58,7 @@ func With(parameter, value string) Option {
 }
 
 // Start runs a new, empty server. It is stopped when the test ends.
-func Start(tb testing.TB, opts ...Option) *Server {
+func Start(tb TB, opts ...Option) *Server {
 	tb.Helper()
 	s := &Server{
 		tb:       tb,
@@ -178,7 +178,7 @@ func (s *Server) Exec(statement string) error {
 
 // NewDatabase makes an empty database and returns its DSN, a URL with a
 // password. Whom it names may do everything.
-func (s *Server) NewDatabase(tb testing.TB) (dsn string) {
+func (s *Server) NewDatabase(tb TB) (dsn string) {
 	tb.Helper()
 	s.databases++
 	name := "test" + strconv.Itoa(s.databases)
@@ -195,6 +195,17 @@ func (s *Server) dsn(database string) string {
 		RawQuery: "sslmode=disable",
 	}
 	return u.String()
+}
+
+// Version is the server's, such as 15.18.
+func (s *Server) Version() string {
+	out, err := s.command("postgres", "--version").Output()
+	if err != nil {
+		s.tb.Fatalf("postgrestest: asking for the version: %v", err)
+	}
+	_, version, _ := strings.Cut(string(out), ") ") // postgres (PostgreSQL) 15.18 (Debian …)
+	version, _, _ = strings.Cut(version, " ")
+	return strings.TrimSpace(version)
 }
 
 // Password is the one in the DSNs.
@@ -239,7 +250,7 @@ func (s *Server) Restart(opts ...Option) {
 
 // SmallTablespace makes a tablespace on a disk of that size, which a test can
 // fill. That needs root, and is skipped without unless CI=true.
-func (s *Server) SmallTablespace(tb testing.TB, name string, mebibytes int) {
+func (s *Server) SmallTablespace(tb TB, name string, mebibytes int) {
 	tb.Helper()
 	dir := filepath.Join(s.dir, name)
 	if err := os.Mkdir(dir, 0o700); err != nil {
@@ -295,7 +306,7 @@ func (s *Server) Resume() {
 // freeAddress is one that was free a moment ago. It lies below those ports that
 // systems give to outgoing connections, which would otherwise take it while the
 // server is stopped.
-func freeAddress(tb testing.TB) string {
+func freeAddress(tb TB) string {
 	tb.Helper()
 	const lowest, highest, tries = 10_000, 30_000, 1000
 	for range tries {

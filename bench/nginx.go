@@ -1,0 +1,74 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"text/template"
+)
+
+//go:embed nginx.tmpl
+var nginxText string
+
+var nginxTemplate = template.Must(template.New("nginx").Parse(nginxText))
+
+// Where Debian installs nginx's modules, and Lua's.
+const (
+	nginxModules = "/usr/share/nginx/modules"
+	luaModule    = "ngx_http_lua_module.so"
+	luaPath      = "/usr/share/lua/5.1"
+)
+
+// nginxPackages are Debian's.
+const nginxPackages = "apt-get install nginx-core libnginx-mod-http-lua lua-resty-core"
+
+// startNginx starts nginx as a proxy; with the Lua module also with an HMAC over
+// each body, which is the least of what the gateway does.
+func startNginx(module string) func(context.Context, *stand, variant) (*subject, error) {
+	return func(ctx context.Context, s *stand, v variant) (*subject, error) {
+		program, err := findNginx()
+		if err != nil {
+			return nil, fmt.Errorf("nginx %w: %s", errMissing, nginxPackages)
+		}
+		if _, err := os.Stat(filepath.Join(nginxModules, module)); module != "" && err != nil {
+			return nil, fmt.Errorf("nginx's %s %w: %s", module, errMissing, nginxPackages)
+		}
+		address, err := freeAddress()
+		if err != nil {
+			return nil, err
+		}
+		folder := filepath.Join(s.folder, v.name)
+		if err := os.Mkdir(folder, 0o700); err != nil {
+			return nil, fmt.Errorf("making a folder: %w", err)
+		}
+		var text bytes.Buffer
+		err = nginxTemplate.Execute(&text, map[string]any{
+			"Folder": folder, "Site": address, "Upstream": s.upstream.address,
+			"Lua": module != "", "Modules": nginxModules, "LuaPath": luaPath, "Key": key,
+		})
+		if err != nil {
+			return nil, fmt.Errorf("making nginx.conf: %w", err)
+		}
+		config := filepath.Join(folder, "nginx.conf")
+		if err := os.WriteFile(config, text.Bytes(), 0o600); err != nil {
+			return nil, fmt.Errorf("writing the configuration: %w", err)
+		}
+		p, err := s.startProcess(exec.Command(program, "-p", folder, "-c", config, "-e", "stderr"))
+		if err != nil {
+			return nil, err
+		}
+		return &subject{url: "http://" + address, process: p}, p.await(ctx, listening(address))
+	}
+}
+
+// findNginx looks on the PATH, and where Debian installs it, which may not be on it.
+func findNginx() (string, error) {
+	if path, err := exec.LookPath("nginx"); err == nil {
+		return path, nil
+	}
+	return exec.LookPath("/usr/sbin/nginx")
+}

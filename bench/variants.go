@@ -1,0 +1,96 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"regexp"
+)
+
+// The variants that targets and the picture name.
+const (
+	plainCaddy      = "caddy" // the reference of all ratios
+	nginxLua        = "nginx-lua"
+	goProxy         = "go"
+	goKeptProxy     = "go-kept"
+	plainGateway    = "gateway"
+	signedGateway   = "gateway-httpsig"
+	sqliteGateway   = "gateway-sqlite"
+	postgresGateway = "gateway-postgres"
+	largeGateway    = "gateway-large"
+)
+
+// variant is something that merchants can call.
+type variant struct {
+	name  string // for -only
+	title string // for the report
+	path  string
+	start func(context.Context, *stand, variant) (*subject, error)
+}
+
+// subject is a variant that runs.
+type subject struct {
+	url      string                                // without the path
+	process  *process                              // nil: none of its own
+	counters func(context.Context) (counts, error) // nil: it counts nothing
+}
+
+// runner is a variant and what runs for it.
+type runner struct {
+	variant
+	*subject
+}
+
+// Operations of the same fields: one moves no money.
+const (
+	quotePath  = "/api/" + quote
+	payoutPath = "/api/bank/payout"
+)
+
+// variants are all there are, in the order of the report.
+var variants = []variant{
+	{"direct", "the upstream alone", quotePath, startDirect},
+	{plainCaddy, "**Caddy `reverse_proxy`, defaults**", quotePath, startCaddy(caddyfile{})},
+	{"caddy-log", "… with an access log", quotePath, startCaddy(caddyfile{AccessLog: true})},
+	{"nginx", "nginx `proxy_pass`, kept-alive", quotePath, startNginx("")},
+	{nginxLua, "nginx, HMAC of the body in Lua", quotePath, startNginx(luaModule)},
+	{goProxy, "Go's bare `httputil.ReverseProxy`", quotePath, startProxy("0")},
+	{goKeptProxy, "… that keeps its connections", quotePath, startProxy("512")},
+	{plainGateway, "**gateway**, 5 merchants, sources, operations", quotePath, startCaddy(gateway())},
+	{largeGateway, "… with 500, 5,000 and 200 of them", quotePath, startCaddy(gateway().of(500, 5000, 200))},
+	{"gateway-quiet", "… without its decision log", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.Level = "WARN" }))},
+	{"gateway-log", "… with an access log too", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.AccessLog = true }))},
+	{signedGateway, "… `sign httpsig`, `verify httpsig`", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.Signed = true }))},
+	{sqliteGateway, "**gateway, payment**, journal in SQLite", payoutPath, startCaddy(gateway())},
+	{postgresGateway, "… in PostgreSQL on this machine", payoutPath, startWithPostgres},
+}
+
+// startAll starts the variants whose name matches, and plain Caddy. Those for
+// which something is not installed are left out.
+func (s *stand) startAll(ctx context.Context, only *regexp.Regexp, r *results) (runners []runner, err error) {
+	for _, v := range variants {
+		if v.name != plainCaddy && !only.MatchString(v.name) {
+			continue
+		}
+		subject, err := v.start(ctx, s, v)
+		if errors.Is(err, errMissing) {
+			r.missing = append(r.missing, fmt.Sprintf("%s: %v", v.name, err))
+			fmt.Fprintln(os.Stderr, "left out:", r.missing[len(r.missing)-1])
+			continue
+		}
+		if err == nil {
+			err = probe(ctx, subject.url+v.path)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("starting %q: %w", v.name, err)
+		}
+		runners = append(runners, runner{v, subject})
+		r.variants = append(r.variants, v)
+	}
+	return runners, nil
+}
+
+func startDirect(_ context.Context, s *stand, _ variant) (*subject, error) {
+	return &subject{url: "http://" + s.upstream.address}, nil
+}
