@@ -122,6 +122,7 @@ func (r *rig) config(ctx context.Context, v variant) (cfg gateway.Config, err er
 		return cfg, fmt.Errorf("making the policy: %w", err)
 	}
 	cfg.Limits = gateway.NewLimits(cfg.Policy.Merchants(), nil, time.Now)
+	cfg.Places = gateway.NewPlaces(cfg.Policy.Merchants(), 100, nil)
 	credential, err := secret.NewCredential([]byte(username), []byte(key), 1)
 	if err != nil {
 		return cfg, fmt.Errorf("making the credential: %w", err)
