@@ -8,21 +8,17 @@ import (
 	"encoding/hex"
 	"fmt"
 	"math"
-	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"text/template"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/caddy"
 )
 
 //go:embed Caddyfile.tmpl
 var caddyfileText string
 
 var caddyfileTemplate = template.Must(template.New("Caddyfile").Parse(caddyfileText))
-
-// logFile is Caddy's log in its folder; Caddyfile.tmpl has it too.
-const logFile = "log.json"
 
 // caddyfile is what Caddyfile.tmpl is made a Caddyfile with. The zero value is
 // plain Caddy.
@@ -34,7 +30,7 @@ type caddyfile struct {
 	Operations []string   // that move no money
 	Merchants  []merchant // none: plain Caddy
 
-	// Filled in by startCaddy.
+	// Filled in when it is started.
 	Admin, Site, Upstream, Folder string
 }
 
@@ -81,69 +77,31 @@ func hash(token string) string {
 
 // startCaddy starts Caddy with that configuration.
 func startCaddy(c caddyfile) func(context.Context, *stand, variant) (*subject, error) {
-	return func(ctx context.Context, s *stand, v variant) (_ *subject, err error) {
-		c.Upstream, c.Folder = s.upstream.address, filepath.Join(s.folder, v.name)
-		for _, address := range []*string{&c.Admin, &c.Site} {
-			if *address, err = freeAddress(); err != nil {
-				return nil, err
-			}
-		}
-		if err := c.write(); err != nil {
-			return nil, err
-		}
-		cmd := exec.Command(s.caddy, "run", "--adapter", "caddyfile", "--config", filepath.Join(c.Folder, "Caddyfile"))
-		cmd.Env = append(os.Environ(), "HOME="+c.Folder, "XDG_DATA_HOME="+c.Folder, "XDG_CONFIG_HOME="+c.Folder)
-		p, err := s.startProcess(cmd)
+	return func(ctx context.Context, s *stand, v variant) (*subject, error) {
+		c.Upstream, c.Folder = s.upstream.Address, filepath.Join(s.folder, v.name)
+		server, err := caddy.Start(ctx, caddy.Config{
+			Program: s.caddy, Folder: c.Folder, Text: c.text, Gateway: len(c.Merchants) > 0,
+		})
 		if err != nil {
 			return nil, err
 		}
-		if err := c.await(ctx, p); err != nil {
-			return nil, err
-		}
+		s.ends(server.Stop)
 		return &subject{
-			url: "http://" + c.Site, process: p,
+			url: "http://" + server.Site, process: server.Process, proves: len(c.Merchants) > 0,
 			counters: func(ctx context.Context) (counts, error) {
-				text, err := get(ctx, "http://"+c.Admin+"/metrics")
-				return parseMetrics(string(text)), err
+				metrics, err := server.Metrics(ctx)
+				return countsOf(metrics), err
 			},
 		}, nil
 	}
 }
 
-// await waits until it serves.
-func (c caddyfile) await(ctx context.Context, p *process) error {
-	ready := listening(c.Site)
-	if len(c.Merchants) > 0 {
-		ready = func(ctx context.Context) error {
-			_, err := get(ctx, "http://"+c.Site+"/health/ready")
-			return err
-		}
-	}
-	if err := p.await(ctx, ready); err != nil {
-		log, _ := os.ReadFile(filepath.Join(c.Folder, logFile)) // it says why, if it was written
-		return fmt.Errorf("%w%s", err, log)
-	}
-	return nil
-}
-
-// write writes the Caddyfile and the secret into the folder.
-func (c caddyfile) write() error {
+// text is the Caddyfile.
+func (c caddyfile) text(admin, site string) (string, error) {
+	c.Admin, c.Site = admin, site
 	var text bytes.Buffer
-	if err := caddyfileTemplate.Execute(&text, c); err != nil {
-		return fmt.Errorf("making a Caddyfile: %w", err)
-	}
-	if err := os.Mkdir(c.Folder, 0o700); err != nil {
-		return fmt.Errorf("making a folder: %w", err)
-	}
-	for name, text := range map[string]string{
-		"Caddyfile":   text.String(),
-		"secret.json": fmt.Sprintf(`{"username":%q,"key":%q}`, username, key),
-	} {
-		if err := os.WriteFile(filepath.Join(c.Folder, name), []byte(text), 0o600); err != nil {
-			return fmt.Errorf("writing the configuration: %w", err)
-		}
-	}
-	return nil
+	err := caddyfileTemplate.Execute(&text, c)
+	return text.String(), err
 }
 
 // counts is what a process has done since it started; NaN where it does not count.
@@ -151,26 +109,21 @@ type counts struct{ mallocs, bytes, commits, successes float64 }
 
 var unknown = counts{math.NaN(), math.NaN(), math.NaN(), math.NaN()}
 
-// parseMetrics reads what Prometheus would.
-func parseMetrics(text string) counts {
+func countsOf(metrics []caddy.Metric) counts {
 	c := unknown
-	for line := range strings.Lines(text) {
-		series, value, _ := cutLast(strings.TrimSpace(line), " ")
-		n, err := strconv.ParseFloat(value, 64)
-		name, labels, _ := strings.Cut(series, "{")
+	for _, m := range metrics {
 		switch {
-		case err != nil: // a comment
-		case name == "go_memstats_mallocs_total":
-			c.mallocs = n
-		case name == "go_memstats_alloc_bytes_total":
-			c.bytes = n
-		case name == "nowpay_journal_commits_total":
-			c.commits = n
-		case name == "nowpay_exchanges_total" && strings.Contains(labels, `outcome="success"`):
+		case m.Name == "go_memstats_mallocs_total":
+			c.mallocs = m.Value
+		case m.Name == "go_memstats_alloc_bytes_total":
+			c.bytes = m.Value
+		case m.Name == "nowpay_journal_commits_total":
+			c.commits = m.Value
+		case m.Name == "nowpay_exchanges_total" && strings.Contains(m.Labels, `outcome="success"`):
 			if math.IsNaN(c.successes) {
 				c.successes = 0
 			}
-			c.successes += n
+			c.successes += m.Value
 		}
 	}
 	return c

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/stats"
 )
 
 // enduranceConnections are kept while memory is watched.
@@ -47,10 +49,10 @@ func (s *stand) endure(ctx context.Context, v runner, l load) (endurance, error)
 	for {
 		select {
 		case err := <-done:
-			return endurance{median(quarter(held, 1)), median(quarter(held, 3)), peak}, err
+			return endurance{stats.Median(quarter(held, 1)), stats.Median(quarter(held, 3)), peak}, err
 		case <-time.After(250 * time.Millisecond):
 		}
-		now, most, err := v.process.memory()
+		now, most, err := v.process.Memory()
 		if err != nil {
 			cancel()
 			return endurance{}, errors.Join(err, <-done)

@@ -25,6 +25,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/provider"
 )
 
 // What this command is to be, as its first argument, when it starts itself.
@@ -46,7 +48,7 @@ type options struct {
 func main() {
 	switch {
 	case len(os.Args) == 2 && os.Args[1] == asUpstream:
-		fail(serveUpstream())
+		fail(provider.Serve(0))
 	case len(os.Args) == 4 && os.Args[1] == asProxy:
 		fail(serveProxy(os.Args[2], os.Args[3]))
 	default:
@@ -97,12 +99,12 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, s.close()) }()
-	r := &results{loads: loads, rounds: o.rounds, machine: describeMachine(ctx, s)}
+	r := &results{loads: loads, rounds: o.rounds, machine: s.describe(ctx)}
 	runners, err := s.startAll(ctx, only, r)
 	if err != nil {
 		return err
 	}
-	r.machine.add("PostgreSQL", s.postgres)
+	r.machine.Add("PostgreSQL", s.postgres)
 	if err := s.measureAll(ctx, runners, o, r); err != nil {
 		return err
 	}

@@ -1,20 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"sync/atomic"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/provider"
 )
 
 const (
-	username = "2000"
-	key      = "0123456789abcdef0123456789"
-	token    = "npg_bench"
-	quote    = "bank/quote" // bank/payout without money
+	token = "npg_bench"
+	quote = "bank/quote" // bank/payout without money
 )
 
 // A request of about 400 bytes: a payment to a company with a long name. Its ID
@@ -42,64 +44,37 @@ func newRequest(prefix string, number int) string {
 	return fmt.Sprintf("%s%s%0*d%s", requestBefore, prefix, numberLength, number, requestAfter)
 }
 
-// requestID finds the ID in a request.
-func requestID(request []byte) []byte {
-	_, rest, _ := bytes.Cut(request, []byte(`"yourrequestid":"`))
-	id, _, _ := bytes.Cut(rest, []byte(`"`))
-	return id
-}
-
-// appendAnswer appends an answer of about 350 bytes.
-func appendAnswer(out, id []byte) []byte {
-	out = append(out, `{"success":"1","message":"Transaction Successful","ourrequestid":"N`...)
-	out = append(out, id...)
-	out = append(out, `","yourrequestid":"`...)
-	out = append(out, id...)
-	return append(out, `","rrn":"429910000001","amount":"1.50","beneficiaryName":"Shri Venkateshwara Agricultural Produce`+
-		` Marketing and Warehousing Cooperative Society Limited, Bengaluru Rural","date":"2026-11-22 05:19:50 pm"}`...)
-}
-
-// probe makes sure that what is called answers as the upstream does.
-func probe(ctx context.Context, url string) error {
+// probe makes sure that what is called answers as the upstream does, and tells how
+// many bytes an answer has with its head: it is the same for all.
+func probe(ctx context.Context, url string) (length int, err error) {
 	body := newRequest(newPrefix(), 0)
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, url, strings.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("calling %s: %w", url, err)
+		return 0, fmt.Errorf("calling %s: %w", url, err)
 	}
 	request.Header.Set("Authorization", "Bearer "+token)
 	request.Header.Set("Content-Type", "application/json")
-	got, err := do(request)
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", request.URL.Host)
 	if err != nil {
-		return err
+		return 0, fmt.Errorf("calling %s: %w", url, err)
 	}
-	if want := appendAnswer(nil, requestID([]byte(body))); !bytes.Equal(got, want) {
-		return fmt.Errorf("calling %s: got %s, want %s", url, got, want)
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	if err := request.Write(conn); err != nil {
+		return 0, fmt.Errorf("calling %s: %w", url, err)
 	}
-	return nil
-}
-
-// get returns what an address answers.
-func get(ctx context.Context, url string) ([]byte, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	var raw bytes.Buffer
+	response, err := http.ReadResponse(bufio.NewReader(io.TeeReader(conn, &raw)), request)
 	if err != nil {
-		return nil, fmt.Errorf("asking %s: %w", url, err)
-	}
-	return do(request)
-}
-
-// do returns the body of an answer that is OK.
-func do(request *http.Request) ([]byte, error) {
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return nil, fmt.Errorf("calling: %w", err)
+		return 0, fmt.Errorf("calling %s: %w", url, err)
 	}
 	defer response.Body.Close()
-	body, err := io.ReadAll(response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("HTTP %d: %s", response.StatusCode, body)
-	}
+	got, err := io.ReadAll(response.Body)
 	if err != nil {
-		return nil, fmt.Errorf("calling %s: %w", request.URL, err)
+		return 0, fmt.Errorf("calling %s: %w", url, err)
 	}
-	return body, nil
+	if want := provider.AppendAnswer(nil, provider.RequestID([]byte(body))); response.StatusCode != http.StatusOK || !bytes.Equal(got, want) {
+		return 0, fmt.Errorf("calling %s: got HTTP %d, %s, want %s", url, response.StatusCode, got, want)
+	}
+	return raw.Len(), nil
 }

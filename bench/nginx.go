@@ -9,6 +9,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"text/template"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/provider"
 )
 
 //go:embed nginx.tmpl
@@ -37,7 +40,7 @@ func startNginx(module string) func(context.Context, *stand, variant) (*subject,
 		if _, err := os.Stat(filepath.Join(nginxModules, module)); module != "" && err != nil {
 			return nil, fmt.Errorf("nginx's %s %w: %s", module, errMissing, nginxPackages)
 		}
-		address, err := freeAddress()
+		address, err := machine.FreeAddress()
 		if err != nil {
 			return nil, err
 		}
@@ -47,8 +50,8 @@ func startNginx(module string) func(context.Context, *stand, variant) (*subject,
 		}
 		var text bytes.Buffer
 		err = nginxTemplate.Execute(&text, map[string]any{
-			"Folder": folder, "Site": address, "Upstream": s.upstream.address,
-			"Lua": module != "", "Modules": nginxModules, "LuaPath": luaPath, "Key": key,
+			"Folder": folder, "Site": address, "Upstream": s.upstream.Address,
+			"Lua": module != "", "Modules": nginxModules, "LuaPath": luaPath, "Key": provider.Key,
 		})
 		if err != nil {
 			return nil, fmt.Errorf("making nginx.conf: %w", err)
@@ -57,11 +60,12 @@ func startNginx(module string) func(context.Context, *stand, variant) (*subject,
 		if err := os.WriteFile(config, text.Bytes(), 0o600); err != nil {
 			return nil, fmt.Errorf("writing the configuration: %w", err)
 		}
-		p, err := s.startProcess(exec.Command(program, "-p", folder, "-c", config, "-e", "stderr"))
+		p, err := machine.Start(exec.Command(program, "-p", folder, "-c", config, "-e", "stderr"))
 		if err != nil {
 			return nil, err
 		}
-		return &subject{url: "http://" + address, process: p}, p.await(ctx, listening(address))
+		s.ends(p.Stop)
+		return &subject{url: "http://" + address, process: p, proves: module != ""}, p.Await(ctx, machine.Listening(address))
 	}
 }
 

@@ -2,126 +2,105 @@ package main
 
 import (
 	"bytes"
-	"errors"
-	"io"
 	"math"
 	"strings"
 	"testing"
-	"testing/iotest"
 	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/caddy"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/provider"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/wrk"
 )
 
-func TestParseStat(t *testing.T) {
-	const stat = "42 (a) S (b) S 1 42 42 0 -1 4194560 5000 0 0 0 123 45 0 0 20 0 9 0 8000 1 2\n"
-	if got, err := parseStat(stat); got != 1680*time.Millisecond || err != nil {
-		t.Errorf("parseStat(%q) = %v, %v, want 1.68s", stat, got, err)
-	}
-	for _, stat := range []string{"", "42 (caddy) S 1 42", strings.Replace(stat, "123", "x", 1)} {
-		if got, err := parseStat(stat); err == nil {
-			t.Errorf("parseStat(%q) = %v, want an error", stat, got)
-		}
-	}
-}
-
-func TestParseStatus(t *testing.T) {
-	const status = "Name:\tcaddy\nVmHWM:\t   10240 kB\nVmRSS:\t    5120 kB\nThreads:\t9\n"
-	if now, peak, err := parseStatus(status); now != 5 || peak != 10 || err != nil {
-		t.Errorf("parseStatus() = %v, %v, %v, want 5 and 10 MiB", now, peak, err)
-	}
-	for _, status := range []string{"Name:\tcaddy\n", "VmRSS:\tx kB\n"} {
-		if now, peak, err := parseStatus(status); err == nil {
-			t.Errorf("parseStatus(%q) = %v, %v, want an error", status, now, peak)
-		}
-	}
-}
-
-func TestParseMetrics(t *testing.T) {
-	const text = `# HELP go_memstats_mallocs_total x
-go_memstats_alloc_bytes 7
-go_memstats_alloc_bytes_total 2.5e+06
-go_memstats_mallocs_total 1234
-nowpay_exchanges_total{merchant="a",operation="bank/x y",outcome="success"} 3
-nowpay_exchanges_total{merchant="a",operation="bank/payout",outcome="unknown"} 100
-nowpay_exchanges_total{merchant="b",operation="bank/payout",outcome="success"} 4
-nowpay_journal_commits_total 9
-`
-	if got, want := parseMetrics(text), (counts{mallocs: 1234, bytes: 2.5e6, commits: 9, successes: 7}); got != want {
-		t.Errorf("parseMetrics() = %+v, want %+v", got, want)
-	}
-	got := parseMetrics("go_memstats_mallocs_total 1\n")
-	for _, n := range []float64{got.bytes, got.commits, got.successes} {
-		if !math.IsNaN(n) {
-			t.Errorf("parseMetrics() = %+v, want NaN for what is not there", got)
-		}
-	}
-}
-
-func TestParseWrk(t *testing.T) {
-	const says = "Running 2s test\n  Non-2xx or 3xx responses: 0\nbench: 8000 0 2000000 1500 20000 35500\n"
-	want := loaded{8000, 4000, 1500 * time.Microsecond, 20 * time.Millisecond, 35500 * time.Microsecond}
-	if got, err := parseWrk([]byte(says)); got != want || err != nil {
-		t.Errorf("parseWrk() = %+v, %v, want %+v", got, err, want)
-	}
-	for _, says := range []string{"", "bench: 8000 1 2000000 1 2 3\n", "bench: 0 0 2000000 1 2 3\n", "bench: 8000 0 2000000 1\n"} {
-		if got, err := parseWrk([]byte(says)); err == nil {
-			t.Errorf("parseWrk(%q) = %+v, want an error", says, got)
-		}
-	}
-}
-
 func TestParseVegeta(t *testing.T) {
-	const says = "1000000000,200,3000000,400,350,,,,0,POST,http://x,\n" +
-		"2000000000,200,1000000,400,350,,,,1,POST,http://x,\n" +
-		"2998000000,200,2000000,400,350,,,,2,POST,http://x,\n"
+	says := strings.ReplaceAll("1000000000,200,3000000,400,LENGTH,,,,0,POST,http://x,\n"+
+		"2000000000,200,1000000,400,LENGTH,,,,1,POST,http://x,\n"+
+		"2998000000,200,2000000,400,LENGTH,,,,2,POST,http://x,\n", "LENGTH", answerLength)
 	want := loaded{3, 1.5, 2 * time.Millisecond, 3 * time.Millisecond, 3 * time.Millisecond}
 	if got, err := parseVegeta(strings.NewReader(says)); got != want || err != nil {
 		t.Errorf("parseVegeta() = %+v, %v, want %+v", got, err, want)
 	}
-	for _, says := range []string{"", "1,200\n", "1,503,1,,,refused\n", "1,0,1,,,refused\n", "1,200,x,,,\n", "x,200,1,,,\n", says + "\"\n"} {
+	for _, says := range []string{
+		"", "1,200\n", strings.Replace(says, ",200,", ",503,", 1), strings.Replace(says, ",200,", ",0,", 1),
+		strings.Replace(says, answerLength, "7", 1), strings.Replace(says, "3000000", "x", 1), strings.Replace(says, "1000000000", "x", 1), says + "\"\n",
+	} {
 		if got, err := parseVegeta(strings.NewReader(says)); err == nil {
 			t.Errorf("parseVegeta(%q) = %+v, want an error", says, got)
 		}
 	}
 }
 
-func TestRequests(t *testing.T) {
-	first := "POST / HTTP/1.1\r\nHost: x\r\ncontent-length: 5\r\nSignature:  sig1=:a=: \r\n\r\nhello"
-	second := "POST / HTTP/1.1\r\nContent-Length: 0\r\nX-Signature: no\r\n\r\n"
-	for name, from := range map[string]io.Reader{
-		"at once":       strings.NewReader(first + second),
-		"byte by byte":  iotest.OneByteReader(strings.NewReader(first + second)),
-		"with its end":  iotest.DataErrReader(strings.NewReader(first + second)),
-		"one and a bit": io.MultiReader(strings.NewReader(first+second[:9]), strings.NewReader(second[9:])),
-	} {
-		in := &requests{from: from, buffer: make([]byte, 100)}
-		for _, want := range []struct{ body, signature string }{{"hello", "sig1=:a=:"}, {"", ""}} {
-			head, body, err := in.next()
-			if err != nil || string(body) != want.body || string(field(head, "signature")) != want.signature {
-				t.Errorf("%s: next() = %q, %q, %v, want %+v", name, head, body, err, want)
-			}
-		}
-		if _, _, err := in.next(); !errors.Is(err, io.EOF) {
-			t.Errorf("%s: at the end: %v, want EOF", name, err)
-		}
-	}
-	for _, bad := range []string{"POST / HTTP/1.1\r\n\r\n", "POST / HTTP/1.1\r\nContent-Length: x\r\n\r\n", strings.Repeat("x", 101)} {
-		in := &requests{from: strings.NewReader(bad), buffer: make([]byte, 100)}
-		if head, body, err := in.next(); err == nil || errors.Is(err, io.EOF) {
-			t.Errorf("next() of %q = %q, %q, %v, want an error", bad, head, body, err)
-		}
-	}
-}
-
 func TestMessage(t *testing.T) {
 	a, b := newRequest(newPrefix(), 7), newRequest(newPrefix(), 7)
-	idA, idB := requestID([]byte(a)), requestID([]byte(b))
+	idA, idB := provider.RequestID([]byte(a)), provider.RequestID([]byte(b))
 	if len(idA) != idLength || len(idB) != idLength || bytes.Equal(idA, idB) {
 		t.Errorf("request IDs %s and %s, want two of %d characters", idA, idB, idLength)
 	}
 	if n := len(a); n < 380 || n > 420 {
 		t.Errorf("a request has %d bytes, want about 400", n)
 	}
-	if n := len(appendAnswer(nil, idA)); n < 330 || n > 370 {
+	if n := len(provider.AppendAnswer(nil, idA)); n < 330 || n > 370 {
 		t.Errorf("an answer has %d bytes, want about 350", n)
+	}
+}
+
+func TestCountsOf(t *testing.T) {
+	got := countsOf([]caddy.Metric{
+		{Name: "go_memstats_mallocs_total", Value: 1234},
+		{Name: "go_memstats_alloc_bytes_total", Value: 2.5e6},
+		{Name: "nowpay_exchanges_total", Labels: `merchant="a",operation="bank/x y",outcome="success"`, Value: 3},
+		{Name: "nowpay_exchanges_total", Labels: `merchant="a",operation="bank/payout",outcome="unknown"`, Value: 100},
+		{Name: "nowpay_exchanges_total", Labels: `merchant="b",operation="bank/payout",outcome="success"`, Value: 4},
+		{Name: "nowpay_journal_commits_total", Value: 9},
+	})
+	if want := (counts{mallocs: 1234, bytes: 2.5e6, commits: 9, successes: 7}); got != want {
+		t.Errorf("countsOf() = %+v, want %+v", got, want)
+	}
+	got = countsOf([]caddy.Metric{{Name: "go_memstats_mallocs_total", Value: 1}})
+	for _, n := range []float64{got.bytes, got.commits, got.successes} {
+		if !math.IsNaN(n) {
+			t.Errorf("countsOf() = %+v, want NaN for what is not there", got)
+		}
+	}
+}
+
+func TestCheckAnswers(t *testing.T) {
+	for name, c := range map[string]struct {
+		answers wrk.Answers
+		good    bool
+	}{
+		"all":                   {wrk.Answers{All: 100, Bytes: 40_000}, true},
+		"some that came late":   {wrk.Answers{All: 100, Bytes: 40_800}, true},
+		"too short":             {wrk.Answers{All: 100, Bytes: 39_999}, false},
+		"too long":              {wrk.Answers{All: 100, Bytes: 40_801}, false},
+		"one that is no 200 OK": {wrk.Answers{All: 100, Refused: 1, Bytes: 40_000}, false},
+	} {
+		if err := checkAnswers(c.answers, 400, 2); (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestCheckExchanges(t *testing.T) {
+	quiet := reading{counts: unknown}
+	reads := func(received, proven, repeated int, successes float64) reading {
+		return reading{counts: counts{successes: successes}, Counts: provider.Counts{Received: received, Proven: proven, Repeated: repeated}}
+	}
+	before := reads(50, 20, 0, 10)
+	for name, c := range map[string]struct {
+		before, after reading
+		proves, good  bool
+	}{
+		"a proxy":                      {quiet, reading{counts: unknown, Counts: provider.Counts{Received: 100}}, false, true},
+		"a gateway":                    {before, reads(150, 120, 0, 110), true, true},
+		"… of which wrk left some":     {before, reads(155, 125, 0, 115), true, true},
+		"not all came to the upstream": {before, reads(149, 120, 0, 110), true, false},
+		"not all had the key":          {before, reads(150, 119, 0, 110), true, false},
+		"not all are successes":        {before, reads(150, 120, 0, 109), true, false},
+		"one was paid twice":           {before, reads(150, 120, 1, 110), true, false},
+	} {
+		if err := checkExchanges(100, c.before, c.after, c.proves); (err == nil) != c.good {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

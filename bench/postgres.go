@@ -21,7 +21,7 @@ func startWithPostgres(ctx context.Context, s *stand, v variant) (*subject, erro
 // the DSN of a database.
 func (s *stand) startPostgres(ctx context.Context) (dsn string, err error) {
 	h := &host{ctx: ctx}
-	s.closing = append(s.closing, h.close)
+	s.ends(h.close)
 	defer func() {
 		if recovered := recover(); recovered != nil {
 			given, ok := recovered.(hostError)

@@ -9,6 +9,8 @@ import (
 	"net/url"
 	"runtime"
 	"strconv"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
 )
 
 // serveProxy is Go's reverse proxy with nothing around it, which keeps so many
@@ -31,7 +33,7 @@ func serveProxy(upstream, kept string) (err error) {
 		Transport: transport,
 	}}
 	go func() { _ = server.Serve(listener) }()
-	answerLines(func() string {
+	machine.AnswerLines(func() string {
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return fmt.Sprint(m.Mallocs, m.TotalAlloc)
@@ -41,15 +43,15 @@ func serveProxy(upstream, kept string) (err error) {
 
 func startProxy(kept string) func(context.Context, *stand, variant) (*subject, error) {
 	return func(_ context.Context, s *stand, _ variant) (*subject, error) {
-		c, err := s.startChild(asProxy, s.upstream.address, kept)
+		c, err := s.startChild(asProxy, s.upstream.Address, kept)
 		if err != nil {
 			return nil, err
 		}
 		return &subject{
-			url: "http://" + c.address, process: c.process,
+			url: "http://" + c.Address, process: c.Process,
 			counters: func(context.Context) (counted counts, err error) {
 				counted = unknown
-				err = c.ask(&counted.mallocs, &counted.bytes)
+				err = c.Ask(&counted.mallocs, &counted.bytes)
 				return counted, err
 			},
 		}, nil

@@ -15,16 +15,18 @@ import (
 	"slices"
 	"strconv"
 	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/provider"
 )
 
 // runVegeta has merchants call at a constant rate, however long the answers take.
-func (s *stand) runVegeta(ctx context.Context, url string, l load) (loaded, error) {
-	targets, err := targetsOf(url, l)
+func (s *stand) runVegeta(ctx context.Context, v runner, l load) (loaded, error) {
+	targets, err := targetsOf(v.url+v.path, l)
 	if err != nil {
 		return loaded{}, err
 	}
 	connections := strconv.Itoa(l.connections)
-	attack, err := s.vegetaSays(ctx, targets, "attack", "-format=json", "-lazy", "-max-body=0",
+	attack, err := s.vegetaSays(ctx, targets, "attack", "-format=json", "-lazy",
 		"-rate="+strconv.Itoa(l.rate), "-duration="+l.time.String(), "-timeout=30s",
 		"-connections="+connections, "-max-connections="+connections, "-workers="+connections)
 	if err != nil {
@@ -73,8 +75,12 @@ const (
 	columnTime    = 0 // of sending, in nanoseconds
 	columnCode    = 1
 	columnLatency = 2 // in nanoseconds
-	columnsRead   = 3 // of more
+	columnLength  = 4 // of the body
+	columnsRead   = 5 // of more
 )
+
+// answerLength is that of the body of each answer.
+var answerLength = strconv.Itoa(len(provider.AppendAnswer(nil, make([]byte, idLength))))
 
 // parseVegeta reads the lines that vegeta encodes.
 func parseVegeta(in io.Reader) (loaded, error) {
@@ -89,8 +95,8 @@ func parseVegeta(in io.Reader) (loaded, error) {
 		if err != nil {
 			return loaded{}, fmt.Errorf("reading what vegeta says: %w", err)
 		}
-		if len(line) < columnsRead || line[columnCode] != "200" {
-			return loaded{}, fmt.Errorf("reading what vegeta says: a request failed: %q", line)
+		if len(line) < columnsRead || line[columnCode] != "200" || line[columnLength] != answerLength {
+			return loaded{}, fmt.Errorf("reading what vegeta says: an answer is not what it has to be: %q", line)
 		}
 		sent, errSent := strconv.ParseInt(line[columnTime], 10, 64)
 		latency, err := strconv.ParseInt(line[columnLatency], 10, 64)

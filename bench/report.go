@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"text/template"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
 )
 
 //go:embed report.tmpl
@@ -40,7 +42,7 @@ func report(r *results) (string, error) {
 		Rows []string
 	}
 	data := struct {
-		Machine machine
+		Machine machine.Machine
 		Rounds  int
 		Targets []string
 		Tables  []table

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"math"
-	"slices"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/stats"
 )
 
 // figure is something that is measured.
@@ -33,7 +33,7 @@ type cell struct {
 
 // results are all that was measured.
 type results struct {
-	machine    machine
+	machine    machine.Machine
 	rounds     int
 	loads      []load
 	variants   []variant // that were measured
@@ -56,7 +56,7 @@ func (r *results) value(variant string, l load, f figure) float64 {
 	for _, s := range r.samples[cell{variant, l}] {
 		all = append(all, s[f])
 	}
-	return median(all)
+	return stats.Median(all)
 }
 
 // ratio is the median of the ratios of each round.
@@ -68,15 +68,5 @@ func (r *results) ratio(variant, of string, l load, f figure) float64 {
 			all = append(all, s[f]/others[round][f])
 		}
 	}
-	return median(all)
-}
-
-// median is NaN if there is nothing, or something that is not known.
-func median(all []float64) float64 {
-	if len(all) == 0 || slices.ContainsFunc(all, math.IsNaN) {
-		return math.NaN()
-	}
-	sorted := slices.Sorted(slices.Values(all))
-	n := len(sorted)
-	return (sorted[(n-1)/2] + sorted[n/2]) / 2
+	return stats.Median(all)
 }

@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/caddy"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/wrk"
 )
 
 // errMissing marks a variant for which something is not installed.
@@ -20,7 +22,7 @@ type stand struct {
 	folder   string
 	caddy    string // the program
 	vegeta   string // the program
-	upstream *child
+	upstream *machine.Child
 	postgres string         // its version, once it runs
 	closing  []func() error // in the order of opening
 }
@@ -33,25 +35,36 @@ func newStand(ctx context.Context) (s *stand, err error) {
 			err = errors.Join(err, s.close())
 		}
 	}()
-	if _, err := exec.LookPath("wrk"); err != nil {
-		return s, fmt.Errorf("looking for wrk (Debian: apt-get install wrk): %w", err)
+	if err := wrk.Look(); err != nil {
+		return s, err
 	}
 	if s.folder, err = os.MkdirTemp("", "bench-"); err != nil {
 		return s, fmt.Errorf("making a folder: %w", err)
 	}
-	s.closing = append(s.closing, func() error { return os.RemoveAll(s.folder) })
+	s.ends(func() error { return os.RemoveAll(s.folder) })
 	s.caddy, s.vegeta = filepath.Join(s.folder, "bin", "caddy"), filepath.Join(s.folder, "bin", "vegeta")
-	for _, build := range []*exec.Cmd{
-		exec.CommandContext(ctx, "internal/tools/release.sh", "go", "build", "-o", s.caddy, "./cmd/caddy"),
-		exec.CommandContext(ctx, "go", "build", "-modfile=internal/tools/vegeta/go.mod", "-o", s.vegeta, "github.com/tsenart/vegeta/v12"),
-	} {
-		fmt.Fprintln(os.Stderr, "building", build.Args[len(build.Args)-1])
-		if out, err := build.CombinedOutput(); err != nil {
-			return s, fmt.Errorf("building (from the top of the repository?): %w\n%s", err, out)
-		}
+	fmt.Fprintln(os.Stderr, "building Caddy and vegeta")
+	if err := caddy.Build(ctx, s.caddy); err != nil {
+		return s, err
+	}
+	build := exec.CommandContext(ctx, "go", "build", "-modfile=internal/tools/vegeta/go.mod", "-o", s.vegeta, "github.com/tsenart/vegeta/v12")
+	if out, err := build.CombinedOutput(); err != nil {
+		return s, fmt.Errorf("building vegeta: %w\n%s", err, out)
 	}
 	s.upstream, err = s.startChild(asUpstream)
 	return s, err
+}
+
+// ends has close call f.
+func (s *stand) ends(f func() error) { s.closing = append(s.closing, f) }
+
+// startChild starts this command as something else.
+func (s *stand) startChild(args ...string) (*machine.Child, error) {
+	c, err := machine.StartChild(args...)
+	if err == nil {
+		s.ends(c.Stop)
+	}
+	return c, err
 }
 
 // close ends what runs, the last first, and removes what was written.
@@ -63,16 +76,14 @@ func (s *stand) close() error {
 	return errors.Join(errs...)
 }
 
-// freeAddress is one that was free a moment ago. Its port lies below those that the
-// system gives to outgoing connections, of which there are many here.
-func freeAddress() (address string, err error) {
-	const lowest, highest, tries = 10_000, 30_000, 100
-	for range tries {
-		var listener net.Listener
-		address = fmt.Sprintf("127.0.0.1:%d", lowest+rand.IntN(highest-lowest))
-		if listener, err = net.Listen("tcp", address); err == nil {
-			return address, listener.Close()
-		}
+// describe tells of the machine and the programs.
+func (s *stand) describe(ctx context.Context) machine.Machine {
+	m := machine.Describe("go run ./bench", s.folder)
+	m.Add("Caddy", caddy.Version(s.caddy))
+	if nginx, err := findNginx(); err == nil {
+		m.Add("nginx", machine.Says(ctx, `nginx/(\S+)`, nginx, "-v"))
 	}
-	return "", fmt.Errorf("finding a free port: %w", err)
+	m.Add("wrk", machine.Says(ctx, `^wrk (?:debian/)?([^-\s]+)`, "wrk", "-v"))
+	m.Add("vegeta", machine.Dependency(s.vegeta, "github.com/tsenart/vegeta/v12"))
+	return m
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"regexp"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
 )
 
 // The variants that targets and the picture name.
@@ -32,7 +34,8 @@ type variant struct {
 // subject is a variant that runs.
 type subject struct {
 	url      string                                // without the path
-	process  *process                              // nil: none of its own
+	process  *machine.Process                      // nil: none of its own
+	proves   bool                                  // it puts the key or a signature in
 	counters func(context.Context) (counts, error) // nil: it counts nothing
 }
 
@@ -40,6 +43,7 @@ type subject struct {
 type runner struct {
 	variant
 	*subject
+	answer int // the bytes of an answer, with its head
 }
 
 // Operations of the same fields: one moves no money.
@@ -79,18 +83,19 @@ func (s *stand) startAll(ctx context.Context, only *regexp.Regexp, r *results) (
 			fmt.Fprintln(os.Stderr, "left out:", r.missing[len(r.missing)-1])
 			continue
 		}
+		var answer int
 		if err == nil {
-			err = probe(ctx, subject.url+v.path)
+			answer, err = probe(ctx, subject.url+v.path)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("starting %q: %w", v.name, err)
 		}
-		runners = append(runners, runner{v, subject})
+		runners = append(runners, runner{v, subject, answer})
 		r.variants = append(r.variants, v)
 	}
 	return runners, nil
 }
 
 func startDirect(_ context.Context, s *stand, _ variant) (*subject, error) {
-	return &subject{url: "http://" + s.upstream.address}, nil
+	return &subject{url: "http://" + s.upstream.Address}, nil
 }

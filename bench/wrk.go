@@ -1,15 +1,13 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	_ "embed"
 	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strconv"
 	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/wrk"
 )
 
 //go:embed wrk.lua
@@ -23,35 +21,26 @@ type loaded struct {
 }
 
 // runWrk has merchants call for some time, each again as soon as it is answered.
-func (s *stand) runWrk(ctx context.Context, url string, l load) (loaded, error) {
-	script := filepath.Join(s.folder, "wrk.lua")
-	if err := os.WriteFile(script, wrkScript, 0o600); err != nil {
-		return loaded{}, fmt.Errorf("writing the script for wrk: %w", err)
-	}
-	wrk := exec.CommandContext(ctx, "wrk", "-t1", "-c"+strconv.Itoa(l.connections),
-		fmt.Sprintf("-d%ds", int(l.time.Seconds())), "--timeout", "30s", "-s", script, url)
-	wrk.Env = append(os.Environ(), "BENCH_TOKEN="+token, "BENCH_PREFIX="+newPrefix(),
-		"BENCH_NUMBER="+strconv.Itoa(numberLength), "BENCH_BEFORE="+requestBefore, "BENCH_AFTER="+requestAfter)
-	wrk.Stderr = os.Stderr
-	out, err := wrk.Output()
+func (s *stand) runWrk(ctx context.Context, v runner, l load) (loaded, error) {
+	a, err := wrk.Run(ctx, wrk.Load{
+		URL: v.url + v.path, Connections: l.connections, Time: l.time, Script: wrkScript, Folder: s.folder,
+		Env: []string{
+			"BENCH_TOKEN=" + token, "BENCH_PREFIX=" + newPrefix(),
+			"BENCH_NUMBER=" + strconv.Itoa(numberLength), "BENCH_BEFORE=" + requestBefore, "BENCH_AFTER=" + requestAfter,
+		},
+	})
 	if err != nil {
-		return loaded{}, fmt.Errorf("running wrk: %w\n%s", err, out)
+		return loaded{}, err
 	}
-	return parseWrk(out)
+	return loaded{a.All, a.PerSecond(), a.P50, a.P99, a.P999}, checkAnswers(a, v.answer, l.connections)
 }
 
-// parseWrk reads the line that the script prints.
-func parseWrk(out []byte) (done loaded, err error) {
-	_, line, _ := bytes.Cut(out, []byte("bench: "))
-	var failed int
-	var length, p50, p99, p999 float64 // microseconds
-	_, err = fmt.Sscan(string(line), &done.answers, &failed, &length, &p50, &p99, &p999)
-	if err != nil || failed > 0 || done.answers == 0 || length == 0 {
-		return loaded{}, fmt.Errorf("reading what wrk says, some of which failed:\n%s", out)
+// checkAnswers checks that none was refused, and that all were as long as they have
+// to be; of those that wrk did not wait for, a part may have come.
+func checkAnswers(a wrk.Answers, length, connections int) error {
+	least, most := a.All*length, (a.All+connections)*length
+	if a.Refused > 0 || a.Bytes < least || a.Bytes > most {
+		return fmt.Errorf("of %d answers %d are refusals, and all have %d bytes, want %d to %d", a.All, a.Refused, a.Bytes, least, most)
 	}
-	done.perSecond = float64(done.answers) / length * 1e6
-	for to, from := range map[*time.Duration]float64{&done.p50: p50, &done.p99: p99, &done.p999: p999} {
-		*to = time.Duration(from * float64(time.Microsecond))
-	}
-	return done, nil
+	return nil
 }

@@ -1,11 +1,9 @@
--- Sends requests with an ID each, and prints for bench how many were answered, how
--- many failed, and microseconds: how long it took, p50, p99 and p99.9.
+-- Makes requests with an ID each, all but whose number is the same.
 
 local prefix, after = os.getenv("BENCH_PREFIX"), os.getenv("BENCH_AFTER")
 local number = "%0" .. os.getenv("BENCH_NUMBER") .. "d"
 local before, sent = nil, 0
 
--- All but the number is the same in each request.
 function init()
 	local body = os.getenv("BENCH_BEFORE") .. prefix
 	local tail = string.format(number, 0) .. after
@@ -20,11 +18,4 @@ end
 function request()
 	sent = sent + 1
 	return before .. string.format(number, sent) .. after
-end
-
-function done(summary, latency)
-	local e = summary.errors
-	io.write(string.format("bench: %d %d %d %d %d %d\n", summary.requests,
-		e.connect + e.read + e.write + e.status + e.timeout, summary.duration,
-		latency:percentile(50), latency:percentile(99), latency:percentile(99.9)))
 end
