@@ -14,19 +14,23 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/caddy"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/provider"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/wrk"
 )
 
 // asProvider is the argument that makes this command the provider.
@@ -44,7 +48,11 @@ type options struct {
 
 func main() {
 	if len(os.Args) == 3 && os.Args[1] == asProvider {
-		fail(provide(os.Args[2]))
+		delay, err := time.ParseDuration(os.Args[2])
+		if err == nil {
+			err = provider.Serve(delay)
+		}
+		fail(err)
 		return
 	}
 	parts := flag.String("parts", "merchants,connections,latency,limit,journal", "what is measured")
@@ -86,6 +94,9 @@ func integers(list string) (all []int, err error) {
 
 // run measures all parts and writes the page.
 func run(ctx context.Context, o options, file string) (err error) {
+	if o.length < time.Second || o.length%time.Second != 0 || o.rounds < 1 {
+		return errors.New("reading the flags: -time is whole seconds, and -rounds at least 1")
+	}
 	for _, part := range o.parts {
 		if !slices.ContainsFunc(tables(o), func(t table) bool { return t.part == part }) {
 			return fmt.Errorf("there is no part %q", part)
@@ -94,23 +105,28 @@ func run(ctx context.Context, o options, file string) (err error) {
 	if err := manyFiles(); err != nil {
 		return err
 	}
+	if err := wrk.Look(); err != nil {
+		return err
+	}
 	folder, err := os.MkdirTemp("", "scale-")
 	if err != nil {
 		return fmt.Errorf("making a folder: %w", err)
 	}
 	defer os.RemoveAll(folder)
-	binary := filepath.Join(folder, "caddy")
-	if out, err := exec.CommandContext(ctx, "go", "build", "-o", binary, "./cmd/caddy").CombinedOutput(); err != nil {
-		return fmt.Errorf("building ./cmd/caddy: %w\n%s", err, out)
+	program := filepath.Join(folder, "caddy")
+	if err := caddy.Build(ctx, program); err != nil {
+		return err
 	}
 	var page strings.Builder
 	w := io.MultiWriter(os.Stdout, &page)
-	head(w)
+	m := machine.Describe("go run ./bench/scale", folder)
+	m.Add("Caddy", caddy.Version(program))
+	head(w, m)
 	for _, t := range tables(o) {
 		if !slices.Contains(o.parts, t.part) {
 			continue
 		}
-		if err := t.measure(ctx, w, binary, o); err != nil {
+		if err := t.measure(ctx, w, program, o); err != nil {
 			return fmt.Errorf("measuring %s: %w", t.part, err)
 		}
 	}
@@ -135,15 +151,12 @@ func manyFiles() error {
 }
 
 // head says where and how the tables came about.
-func head(w io.Writer) {
-	model := "unknown processor"
-	if cpu, err := os.ReadFile("/proc/cpuinfo"); err == nil {
-		if _, after, ok := strings.Cut(string(cpu), "model name\t: "); ok {
-			model, _, _ = strings.Cut(after, "\n")
-		}
+func head(w io.Writer, m machine.Machine) {
+	fmt.Fprintf(w, "# How the cost of an exchange grows\n\nWritten by `%s` on %s.\n%s, %d cores, %s, Linux %s; %s.\n\n"+
+		"wrk, the gateway and the provider share the machine: exchanges a second are a lower bound.\n"+
+		"Figures are medians of the rounds. All connections are opened anew in each, which is in the CPU time.\n",
+		m.Command, m.Date, m.CPU, m.Cores, m.Memory, m.Linux, strings.Join(m.Versions, ", "))
+	if m.InMemory {
+		fmt.Fprint(w, "\n**The journals were on a file system in memory, where commits cost nothing.**\n")
 	}
-	command := strings.Join(append([]string{"go run ./bench/scale"}, os.Args[1:]...), " ")
-	fmt.Fprintf(w, "# How the cost of an exchange grows\n\nMade by `%s`, on %s: %s, %d cores, %s %s/%s. wrk, the gateway and the provider share\n"+
-		"the machine: exchanges a second are a lower bound. Figures are medians of the rounds.\n",
-		command, time.Now().UTC().Format(time.DateOnly), model, runtime.NumCPU(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
