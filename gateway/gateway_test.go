@@ -82,7 +82,7 @@ func (p *parts) Refresh(context.Context) error {
 	return nil
 }
 
-func newParts(t *testing.T) *parts {
+func newParts(t testing.TB) *parts {
 	t.Helper()
 	p := &parts{store: secret.NewStore(0, time.Now)}
 	p.setCredential(t, 1)
@@ -132,12 +132,12 @@ func newParts(t *testing.T) *parts {
 }
 
 // newJournal is one in a file of the test's.
-func newJournal(t *testing.T) *journal.Journal {
+func newJournal(t testing.TB) *journal.Journal {
 	t.Helper()
 	return newJournalAt(t, time.Now)
 }
 
-func newJournalAt(t *testing.T, now func() time.Time) *journal.Journal {
+func newJournalAt(t testing.TB, now func() time.Time) *journal.Journal {
 	t.Helper()
 	dir := t.TempDir()
 	j := journal.New(journal.Options{
@@ -154,12 +154,12 @@ func newJournalAt(t *testing.T, now func() time.Time) *journal.Journal {
 	return j
 }
 
-func (p *parts) setCredential(t *testing.T, version int64) {
+func (p *parts) setCredential(t testing.TB, version int64) {
 	t.Helper()
 	p.setKey(t, testKey, version)
 }
 
-func (p *parts) setKey(t *testing.T, key string, version int64) {
+func (p *parts) setKey(t testing.TB, key string, version int64) {
 	t.Helper()
 	credential, err := secret.NewCredential([]byte("2000"), []byte(key), version)
 	if err != nil {
@@ -168,7 +168,7 @@ func (p *parts) setKey(t *testing.T, key string, version int64) {
 	p.store.Set(credential)
 }
 
-func newPolicy(t *testing.T) *whitelist.Policy {
+func newPolicy(t testing.TB) *whitelist.Policy {
 	t.Helper()
 	pattern := func(s string) whitelist.Pattern {
 		parsed, err := whitelist.ParsePattern(s)
