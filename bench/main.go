@@ -69,7 +69,7 @@ func fail(err error) {
 func parse() (o options) {
 	flag.IntVar(&o.rounds, "rounds", 5, "how often each variant is measured")
 	flag.DurationVar(&o.time, "time", 2*time.Second, "how long each time, in whole seconds; half as long again at the constant rate")
-	flag.DurationVar(&o.long, "long", 30*time.Second, "how long memory is watched")
+	flag.DurationVar(&o.long, "long", time.Minute, "how long memory is watched")
 	flag.StringVar(&o.connections, "connections", "1,16,64,256", "how many connections the merchants keep")
 	flag.StringVar(&o.only, "only", "", "a regular expression: the `variants` to measure, beside plain Caddy")
 	flag.StringVar(&o.out, "out", "", "the `folder` for RESULTS.md and results.svg; without, the report is printed")
@@ -105,6 +105,9 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	r.machine.Add("PostgreSQL", s.postgres)
+	if r.allocations, err = s.countAllocations(ctx); err != nil {
+		return err
+	}
 	if err := s.measureAll(ctx, runners, o, r); err != nil {
 		return err
 	}

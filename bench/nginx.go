@@ -24,6 +24,7 @@ const (
 	nginxModules = "/usr/share/nginx/modules"
 	luaModule    = "ngx_http_lua_module.so"
 	luaPath      = "/usr/share/lua/5.1"
+	luaCore      = luaPath + "/resty/core.lua"
 )
 
 // nginxPackages are Debian's.
@@ -37,8 +38,10 @@ func startNginx(module string) func(context.Context, *stand, variant) (*subject,
 		if err != nil {
 			return nil, fmt.Errorf("nginx %w: %s", errMissing, nginxPackages)
 		}
-		if _, err := os.Stat(filepath.Join(nginxModules, module)); module != "" && err != nil {
-			return nil, fmt.Errorf("nginx's %s %w: %s", module, errMissing, nginxPackages)
+		for _, file := range []string{filepath.Join(nginxModules, module), luaCore} {
+			if _, err := os.Stat(file); module != "" && err != nil {
+				return nil, fmt.Errorf("nginx's %s %w: %s", filepath.Base(file), errMissing, nginxPackages)
+			}
 		}
 		address, err := machine.FreeAddress()
 		if err != nil {

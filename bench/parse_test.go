@@ -64,6 +64,17 @@ func TestCountsOf(t *testing.T) {
 	}
 }
 
+func TestParseCost(t *testing.T) {
+	const says = "exchange unit              measured      limit  ratio\n" +
+		"plain    B/op                7699.0    16303.0   0.47\nplain    allocs/op             23.0      117.1   0.20 cheaper\nsigned   allocs/op             95.0      186.1   0.51\n"
+	if n, found := parseCost([]byte(says)); n != 23 || !found {
+		t.Errorf("parseCost() = %v, %v, want 23", n, found)
+	}
+	if n, found := parseCost([]byte("cost: measuring \"plain\": x\n")); found {
+		t.Errorf("parseCost() of nothing = %v", n)
+	}
+}
+
 func TestCheckAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
 		answers wrk.Answers

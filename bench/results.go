@@ -40,6 +40,8 @@ type results struct {
 	missing    []string  // those that could not be, and why
 	samples    map[cell][]sample
 	endurances map[string]endurance
+
+	allocations float64 // of an exchange in our own packages
 }
 
 func (r *results) add(variant string, l load, s sample) {

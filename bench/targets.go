@@ -42,6 +42,7 @@ func (r *results) targets() []target {
 		{"… that keeps its connections", "≤ 0.8", plain(goKeptProxy, cpu), atMost(0.8)},
 		{"p99 at " + constant.String() + ", gateway : plain Caddy", "≤ 0.8", r.ratio(plainGateway, plainCaddy, constant, p99), atMost(0.8)},
 		{"CPU, gateway : nginx with an HMAC in Lua", "told", plain(nginxLua, cpu), nil},
+		{"allocations of an exchange in our own packages, counted by `bench/cost`", "≤ 25", r.allocations, atMost(25)},
 		{"throughput, payment with SQLite : plain exchange", "≥ 0.6", other(sqliteGateway, throughput), atLeast(0.6)},
 		{"CPU, payment with SQLite : plain exchange", "≤ 1.6", other(sqliteGateway, cpu), atMost(1.6)},
 		{"throughput, payment with PostgreSQL : plain exchange", "≥ 0.3", other(postgresGateway, throughput), atLeast(0.3)},
