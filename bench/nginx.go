@@ -36,11 +36,11 @@ func startNginx(module string) func(context.Context, *stand, variant) (*subject,
 	return func(ctx context.Context, s *stand, v variant) (*subject, error) {
 		program, err := findNginx()
 		if err != nil {
-			return nil, fmt.Errorf("nginx %w: %s", errMissing, nginxPackages)
+			return nil, fmt.Errorf("nginx %w: %s", machine.ErrMissing, nginxPackages)
 		}
 		for _, file := range []string{filepath.Join(nginxModules, module), luaCore} {
 			if _, err := os.Stat(file); module != "" && err != nil {
-				return nil, fmt.Errorf("nginx's %s %w: %s", filepath.Base(file), errMissing, nginxPackages)
+				return nil, fmt.Errorf("nginx's %s %w: %s", filepath.Base(file), machine.ErrMissing, nginxPackages)
 			}
 		}
 		address, err := machine.FreeAddress()

@@ -14,9 +14,6 @@ import (
 	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/wrk"
 )
 
-// errMissing marks a variant for which something is not installed.
-var errMissing = errors.New("is not installed")
-
 // stand is what all variants stand on: built programs, the upstream, a folder.
 type stand struct {
 	folder   string

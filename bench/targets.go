@@ -37,6 +37,8 @@ func (r *results) targets() []target {
 	ours, caddy := r.endurances[plainGateway], r.endurances[plainCaddy]
 	return []target{
 		{"CPU, gateway : plain Caddy", "≤ 0.65, aim 0.5", plain(plainCaddy, cpu), atMost(0.65)},
+		{"… both with a line of log for each exchange", "told", plain(loggingCaddy, cpu), nil},
+		{"… both without", "told", r.ratio(quietGateway, plainCaddy, busy, cpu), nil},
 		{"throughput, gateway : plain Caddy", "≥ 1.6, aim 2", plain(plainCaddy, throughput), atLeast(1.6)},
 		{"CPU, gateway : Go's bare `httputil.ReverseProxy`", "≤ 0.8", plain(goProxy, cpu), atMost(0.8)},
 		{"… that keeps its connections", "≤ 0.8", plain(goKeptProxy, cpu), atMost(0.8)},

@@ -8,11 +8,13 @@ import (
 	"regexp"
 
 	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/postgres"
 )
 
 // The variants that targets and the picture name.
 const (
 	plainCaddy      = "caddy" // the reference of all ratios
+	loggingCaddy    = "caddy-log"
 	nginxLua        = "nginx-lua"
 	goProxy         = "go"
 	goKeptProxy     = "go-kept"
@@ -21,6 +23,7 @@ const (
 	sqliteGateway   = "gateway-sqlite"
 	postgresGateway = "gateway-postgres"
 	largeGateway    = "gateway-large"
+	quietGateway    = "gateway-quiet"
 )
 
 // variant is something that merchants can call.
@@ -56,14 +59,14 @@ const (
 var variants = []variant{
 	{"direct", "the upstream alone", quotePath, startDirect},
 	{plainCaddy, "**Caddy `reverse_proxy`, defaults**", quotePath, startCaddy(caddyfile{})},
-	{"caddy-log", "… with an access log", quotePath, startCaddy(caddyfile{AccessLog: true})},
+	{loggingCaddy, "… with an access log", quotePath, startCaddy(caddyfile{AccessLog: true})},
 	{"nginx", "nginx `proxy_pass`, kept-alive", quotePath, startNginx("")},
 	{nginxLua, "nginx, HMAC of the body in Lua", quotePath, startNginx(luaModule)},
 	{goProxy, "Go's bare `httputil.ReverseProxy`", quotePath, startProxy("0")},
 	{goKeptProxy, "… that keeps its connections", quotePath, startProxy("512")},
 	{plainGateway, "**gateway**, 5 merchants, sources, operations", quotePath, startCaddy(gateway())},
 	{largeGateway, "… with 500, 5,000 and 200 of them", quotePath, startCaddy(gateway().of(500, 5000, 200))},
-	{"gateway-quiet", "… without its decision log", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.Level = "WARN" }))},
+	{quietGateway, "… without its decision log", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.Level = "WARN" }))},
 	{"gateway-log", "… with an access log too", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.AccessLog = true }))},
 	{signedGateway, "… `sign httpsig`, `verify httpsig`", quotePath, startCaddy(gateway().with(func(c *caddyfile) { c.Signed = true }))},
 	{sqliteGateway, "**gateway, payment**, journal in SQLite", payoutPath, startCaddy(gateway())},
@@ -78,7 +81,7 @@ func (s *stand) startAll(ctx context.Context, only *regexp.Regexp, r *results) (
 			continue
 		}
 		subject, err := v.start(ctx, s, v)
-		if errors.Is(err, errMissing) {
+		if errors.Is(err, machine.ErrMissing) {
 			r.missing = append(r.missing, fmt.Sprintf("%s: %v", v.name, err))
 			fmt.Fprintln(os.Stderr, "left out:", r.missing[len(r.missing)-1])
 			continue
@@ -94,6 +97,21 @@ func (s *stand) startAll(ctx context.Context, only *regexp.Regexp, r *results) (
 		r.variants = append(r.variants, v)
 	}
 	return runners, nil
+}
+
+// startWithPostgres starts a PostgreSQL server, and the gateway with its journal there.
+func startWithPostgres(ctx context.Context, s *stand, v variant) (*subject, error) {
+	server, err := postgres.Start(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.ends(server.Stop)
+	s.postgres = server.Version()
+	dsn, err := server.Database()
+	if err != nil {
+		return nil, err
+	}
+	return startCaddy(gateway().with(func(c *caddyfile) { c.Journal = "postgres " + dsn }))(ctx, s, v)
 }
 
 func startDirect(_ context.Context, s *stand, _ variant) (*subject, error) {

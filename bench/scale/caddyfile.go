@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/sha256"
 	_ "embed"
 	"fmt"
@@ -33,13 +34,13 @@ func merchants(n int) (all []merchant) {
 	return all
 }
 
-// caddyfile is that of a row.
-func (r row) caddyfile(upstream, folder, admin, site string) (string, error) {
+// caddyfile is that of a gateway.
+func (g *gateway) caddyfile(admin, site string) (string, error) {
 	var text strings.Builder
 	err := caddyfileTemplate.Execute(&text, struct {
-		Admin, Site, Upstream, Folder string
-		MaxInFlight                   int
-		Merchants                     []merchant
-	}{admin, site, upstream, folder, r.maxInFlight, merchants(r.merchants)})
+		Admin, Site, Upstream, Folder, Journal string
+		MaxInFlight                            int
+		Merchants                              []merchant
+	}{admin, site, g.provider.Address, g.folder, cmp.Or(g.shared, "sqlite "+g.journal()), g.row.maxInFlight, merchants(g.row.merchants)})
 	return text.String(), err
 }

@@ -23,6 +23,7 @@ type row struct {
 	maxInFlight  int // 0: the default
 	transactions int // in the journal beforehand
 	pays         bool
+	gateways     int  // that share a journal in PostgreSQL; 0: one gateway, with SQLite
 	watched      bool // what is under way is looked at meanwhile, which costs CPU
 }
 
@@ -30,14 +31,15 @@ type row struct {
 type gateway struct {
 	row      row
 	folder   string
+	shared   string // the journal in a Caddyfile; empty: SQLite
 	server   *caddy.Server
 	provider *machine.Child
 	idle     float64 // MiB before the first exchange
 }
 
-// start starts the gateway and the provider of a row.
-func start(ctx context.Context, program string, r row) (g *gateway, err error) {
-	g = &gateway{row: r}
+// start starts a gateway of a row and its provider.
+func start(ctx context.Context, program string, r row, shared string) (g *gateway, err error) {
+	g = &gateway{row: r, shared: shared}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, g.close())
@@ -68,7 +70,7 @@ func (g *gateway) startServer(ctx context.Context, program string) (err error) {
 	g.server, err = caddy.Start(ctx, caddy.Config{
 		Program: program, Folder: g.folder, Gateway: true,
 		Text: func(admin, site string) (string, error) {
-			return g.row.caddyfile(g.provider.Address, g.folder, admin, site)
+			return g.caddyfile(admin, site)
 		},
 	})
 	return err
@@ -106,7 +108,7 @@ func (g *gateway) read(ctx context.Context) (s state, err error) {
 	if s.before, err = g.server.CPU(); err != nil {
 		return s, err
 	}
-	if g.row.pays {
+	if g.row.pays && g.shared == "" {
 		if s.journal, err = pages(ctx, g.journal()); err != nil {
 			return s, err
 		}

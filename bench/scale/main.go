@@ -1,6 +1,6 @@
 // Command scale measures how the cost of an exchange grows: with merchants, with
-// connections, with the provider's latency and with the transactions in the journal.
-// It prints tables in Markdown.
+// connections, with the provider's latency, with the transactions in the journal and
+// with a second gateway. It prints tables in Markdown.
 //
 //	go run ./bench/scale -out bench/SCALE.md
 //
@@ -9,7 +9,8 @@
 // merchants, and the provider share the machine with the gateway: take CPU time and
 // memory for what they are, and exchanges a second for a lower bound.
 //
-// It needs Linux and wrk (Debian's package of that name).
+// It needs Linux and wrk (Debian's package of that name). Where PostgreSQL is missing,
+// the rows with it are left out.
 package main
 
 import (
@@ -55,7 +56,7 @@ func main() {
 		fail(err)
 		return
 	}
-	parts := flag.String("parts", "merchants,connections,latency,limit,journal", "what is measured")
+	parts := flag.String("parts", "merchants,connections,latency,limit,journal,gateways", "what is measured")
 	transactions := flag.String("transactions", "10000,100000,1000000", "how many are in the journal beforehand; ten million take a quarter of an hour and 15 GB")
 	out := flag.String("out", "", "a file for the tables, beside the standard output")
 	var o options

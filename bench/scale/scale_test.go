@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/caddy"
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
 	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/provider"
 	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/wrk"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
@@ -42,7 +43,8 @@ func TestLength(t *testing.T) {
 }
 
 func TestCaddyfile(t *testing.T) {
-	text, err := row{merchants: 300, maxInFlight: 7}.caddyfile("127.0.0.9:1", "/f", "127.0.0.1:2", "127.0.0.1:3")
+	g := &gateway{row: row{merchants: 300, maxInFlight: 7}, folder: "/f", provider: &machine.Child{Address: "127.0.0.9:1"}}
+	text, err := g.caddyfile("127.0.0.1:2", "127.0.0.1:3")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,8 +56,9 @@ func TestCaddyfile(t *testing.T) {
 			t.Errorf("it has %d times %q, want %d", got, part, want)
 		}
 	}
-	if text, err = (row{merchants: 1}).caddyfile("", "", "", ""); err != nil || strings.Contains(text, "max_in_flight") {
-		t.Errorf("without a bound: %v\n%s", err, text)
+	g.row, g.shared = row{merchants: 1}, "postgres x"
+	if text, err = g.caddyfile("", ""); err != nil || strings.Contains(text, "max_in_flight") || !strings.Contains(text, "journal postgres x\n") {
+		t.Errorf("without a bound, and with PostgreSQL: %v\n%s", err, text)
 	}
 }
 
@@ -102,6 +105,21 @@ func TestCheck(t *testing.T) {
 		if err := c.sample.check(c.row, after(0, 0), c.after); (err == nil) != c.good {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestTogether(t *testing.T) {
+	a := sample{Answers: wrk.Answers{All: 3, Bytes: 30, Length: time.Second, P50: 2, P99: 9, P999: 11}, exchanges: 3, cpu: 4, commits: 1, resident: 70}
+	b := sample{Answers: wrk.Answers{All: 5, Refused: 1, Bytes: 50, Length: 2 * time.Second, P50: 3, P99: 8, P999: 10}, exchanges: 4, refusals: 1, cpu: 6, commits: 2, resident: 90}
+	want := sample{
+		Answers:   wrk.Answers{All: 8, Refused: 1, Bytes: 80, Length: 2 * time.Second, P50: 3, P99: 9, P999: 11},
+		exchanges: 7, refusals: 1, cpu: 10, commits: 3, resident: 160,
+	}
+	if got := together([]sample{a, b}); got != want {
+		t.Errorf("together they are %+v, want %+v", got, want)
+	}
+	if got := together([]sample{a}); got != a {
+		t.Errorf("one alone is %+v, want %+v", got, a)
 	}
 }
 

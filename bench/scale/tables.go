@@ -1,11 +1,8 @@
 package main
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -55,7 +52,7 @@ const few = 64
 
 // tables are all there are.
 func tables(o options) []table {
-	return []table{merchantTable(), connectionTable(), latencyTable(o), limitTable(o), journalTable(o)}
+	return []table{merchantTable(), connectionTable(), latencyTable(o), limitTable(o), journalTable(o), gatewayTable()}
 }
 
 func merchantTable() table {
@@ -122,51 +119,31 @@ func journalTable(o options) table {
 	return t
 }
 
-// measure starts the gateways of all rows, measures them by turns, and prints.
-func (t table) measure(ctx context.Context, w io.Writer, program string, o options) (err error) {
-	gateways := make([]*gateway, len(t.rows))
-	defer func() {
-		for _, g := range gateways {
-			if g != nil {
-				err = errors.Join(err, g.close())
-			}
-		}
-	}()
-	for i, r := range t.rows {
-		if gateways[i], err = start(ctx, program, r); err != nil {
-			gateways[i] = nil // it is closed
-			return fmt.Errorf("starting %s: %w", r.name, err)
-		}
+func gatewayTable() table {
+	t := table{
+		part: "gateways", title: "Gateways", columns: []column{perSecond, cpu, commits, p50, p99, resident},
+		text: fmt.Sprintf("Payments, %d connections for each gateway. Two together share a journal in PostgreSQL, whose server is on the same "+
+			"machine and as durable as in production; its CPU is not counted. Commits, CPU and memory are those of both.", few),
 	}
-	samples := make([][]sample, len(t.rows))
-	for round := range o.rounds + 1 {
-		fmt.Fprintf(os.Stderr, "%s: round %d of %d\n", t.part, round, o.rounds) // round 0 warms up
-		for i, g := range gateways {
-			s, err := g.measure(ctx, g.row.length(o.length))
-			if err != nil {
-				return fmt.Errorf("measuring %s: %w", g.row.name, err)
-			}
-			if round > 0 {
-				samples[i] = append(samples[i], s)
-			}
-		}
+	for _, r := range []row{{name: "one, SQLite"}, {name: "one, PostgreSQL", gateways: 1}, {name: "two, PostgreSQL", gateways: 2}} {
+		r.merchants, r.connections, r.pays = 1, few, true
+		t.rows = append(t.rows, r)
 	}
-	t.print(w, gateways, samples)
-	return nil
+	return t
 }
 
-func (t table) print(w io.Writer, gateways []*gateway, samples [][]sample) {
+func (t table) print(w io.Writer, groups []*group) {
 	fmt.Fprintf(w, "\n## %s\n\n%s\n\n| |", t.title, t.text)
 	for _, c := range t.columns {
 		fmt.Fprintf(w, " %s |", c.title)
 	}
 	fmt.Fprintf(w, "\n|---|%s\n", strings.Repeat("---:|", len(t.columns)))
-	for i, g := range gateways {
+	for _, g := range groups {
 		fmt.Fprintf(w, "| %s |", g.row.name)
 		for _, c := range t.columns {
 			var all []float64
-			for _, s := range samples[i] {
-				all = append(all, c.value(g, s))
+			for _, s := range g.samples {
+				all = append(all, c.value(g.gateways[0], s))
 			}
 			fmt.Fprintf(w, " "+c.format+" |", stats.Median(all))
 		}

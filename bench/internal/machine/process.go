@@ -3,6 +3,7 @@ package machine
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -16,6 +17,9 @@ const (
 	readyTime = 2 * time.Minute // with a million transactions, or thousands of merchants
 	stopTime  = 20 * time.Second
 )
+
+// ErrMissing marks what cannot be measured, for lack of a program.
+var ErrMissing = errors.New("is not installed")
 
 // Process is a program that runs.
 type Process struct {

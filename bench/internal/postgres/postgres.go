@@ -1,27 +1,54 @@
-package main
+// Package postgres runs a PostgreSQL server for journals that is as durable as one in
+// production.
+package postgres
 
 import (
 	"context"
 	"fmt"
 	"slices"
 
+	"github.com/nowpay-gateway/nowpay-gateway/bench/internal/machine"
 	"github.com/nowpay-gateway/nowpay-gateway/internal/postgrestest"
 )
 
-// startWithPostgres starts a PostgreSQL server, and the gateway with its journal there.
-func startWithPostgres(ctx context.Context, s *stand, v variant) (*subject, error) {
-	dsn, err := s.startPostgres(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return startCaddy(gateway().with(func(c *caddyfile) { c.Journal = "postgres " + dsn }))(ctx, s, v)
+// Server is one that runs.
+type Server struct {
+	host   *host
+	server *postgrestest.Server
 }
 
-// startPostgres starts a server that is as durable as in production, and returns
-// the DSN of a database.
-func (s *stand) startPostgres(ctx context.Context) (dsn string, err error) {
-	h := &host{ctx: ctx}
-	s.ends(h.close)
+// Start starts a server. Where PostgreSQL is not installed, the error is
+// machine.ErrMissing.
+func Start(ctx context.Context) (s *Server, err error) {
+	s = &Server{host: &host{ctx: ctx}}
+	if err := attempt(func() {
+		s.server = postgrestest.Start(s.host, postgrestest.With("fsync", "on"), postgrestest.With("shared_buffers", "128MB"))
+	}); err != nil {
+		_ = s.Stop() // what it says is of this error
+		return nil, err
+	}
+	return s, nil
+}
+
+// Version is that of the server.
+func (s *Server) Version() string { return s.server.Version() }
+
+// Database makes one, and returns its DSN.
+func (s *Server) Database() (dsn string, err error) {
+	err = attempt(func() { dsn = s.server.NewDatabase(s.host) })
+	return dsn, err
+}
+
+// Stop ends it.
+func (s *Server) Stop() error {
+	for _, f := range slices.Backward(s.host.cleanups) {
+		f()
+	}
+	return s.host.err
+}
+
+// attempt does what may fail its host.
+func attempt(do func()) (err error) {
 	defer func() {
 		if recovered := recover(); recovered != nil {
 			given, ok := recovered.(hostError)
@@ -31,9 +58,8 @@ func (s *stand) startPostgres(ctx context.Context) (dsn string, err error) {
 			err = given.error
 		}
 	}()
-	server := postgrestest.Start(h, postgrestest.With("fsync", "on"), postgrestest.With("shared_buffers", "128MB"))
-	s.postgres = server.Version()
-	return server.NewDatabase(h), nil
+	do()
+	return nil
 }
 
 // host is what a server is run by, which would be a test otherwise.
@@ -59,15 +85,7 @@ func (h *host) Fatalf(format string, args ...any) {
 }
 
 func (h *host) Skipf(string, ...any) {
-	panic(hostError{fmt.Errorf("PostgreSQL %w: apt-get install postgresql", errMissing)})
-}
-
-// close ends the server.
-func (h *host) close() error {
-	for _, f := range slices.Backward(h.cleanups) {
-		f()
-	}
-	return h.err
+	panic(hostError{fmt.Errorf("PostgreSQL %w: apt-get install postgresql", machine.ErrMissing)})
 }
 
 var _ postgrestest.TB = (*host)(nil)
