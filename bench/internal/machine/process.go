@@ -34,6 +34,7 @@ func Start(cmd *exec.Cmd) (*Process, error) {
 	cmd.Stderr = &p.said
 	// A group of its own: a terminal's Ctrl-C is for this command, which ends the others.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.WaitDelay = time.Second // for children of its that outlive it
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", cmd.Path, err)
 	}

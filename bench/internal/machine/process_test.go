@@ -8,7 +8,7 @@ import (
 )
 
 func TestProcess(t *testing.T) {
-	p, err := Start(exec.Command("sh", "-c", "sleep 100 & wait"))
+	p, err := Start(exec.Command("sh", "-c", "sleep 9 & exec sleep 100"))
 	if err != nil {
 		t.Fatal(err)
 	}
