@@ -55,8 +55,10 @@ func (o *Operation) Target() string {
 	if o.target != "" {
 		return o.target
 	}
-	return "/api/index.php?route=" + o.Route()
+	return target(o.Name)
 }
+
+func target(name string) string { return "/api/index.php?route=/api/" + name }
 
 // AnswerID is the field of the answer that repeats the request ID.
 func (o *Operation) AnswerID() string {
