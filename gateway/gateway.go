@@ -109,6 +109,7 @@ type exchange struct {
 	body      *nowpay.Body   // as it is sent, but for the credential
 	sent      integrity.Sent // with the merchant's prefix in the request ID
 	ownID     string         // the request ID without the prefix
+	target    string         // what the provider is asked for, once it is signed
 
 	transaction journal.Transaction // of an operation that moves money, once recorded
 	disputed    journal.State       // what the answer said, against the provider's own status
