@@ -101,10 +101,10 @@ func newID() string {
 }
 
 // recorder logs and counts exchanges.
-func recorder(logger *zap.Logger) func(*gateway.Record) {
-	return func(r *gateway.Record) {
+func recorder(logger *zap.Logger) func(context.Context, *gateway.Record) {
+	return func(ctx context.Context, r *gateway.Record) {
 		metrics.record(r)
-		logExchange(logger, r)
+		logExchange(ctx, logger, r)
 	}
 }
 

@@ -1,9 +1,11 @@
 package caddymodule
 
 import (
+	"context"
 	"log/slog"
 	"net/netip"
 
+	"github.com/caddyserver/caddy/v2/modules/caddyhttp"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
@@ -12,11 +14,19 @@ import (
 )
 
 // logExchange writes one line for each exchange. It uses zap itself: a line costs a
-// third of what it does by way of slog, where Caddy also makes a logger for each request.
-func logExchange(logger *zap.Logger, r *gateway.Record) {
-	if entry := logger.Check(zapLevel(r.Level()), "exchange"); entry != nil {
-		entry.Write(zap.Inline(recordLine{r}))
+// third of what it does by way of slog, where Caddy also makes a logger for each request,
+// with what the handler `tracing` knows of it: that is added here.
+func logExchange(ctx context.Context, logger *zap.Logger, r *gateway.Record) {
+	entry := logger.Check(zapLevel(r.Level()), "exchange")
+	if entry == nil {
+		return
 	}
+	if trace, ok := caddyhttp.GetVar(ctx, "trace_id").(string); ok {
+		span, _ := caddyhttp.GetVar(ctx, "span_id").(string)
+		entry.Write(zap.String("traceID", trace), zap.String("spanID", span), zap.Inline(recordLine{r}))
+		return
+	}
+	entry.Write(zap.Inline(recordLine{r}))
 }
 
 func zapLevel(level slog.Level) zapcore.Level {

@@ -24,7 +24,7 @@ func lineOf(t *testing.T, least zapcore.Level, r gateway.Record) map[string]any 
 	encoder := zapcore.NewJSONEncoder(zapcore.EncoderConfig{
 		LevelKey: "level", MessageKey: "msg", EncodeLevel: zapcore.LowercaseLevelEncoder, EncodeDuration: zapcore.NanosDurationEncoder,
 	})
-	logExchange(zap.New(zapcore.NewCore(encoder, zapcore.AddSync(&text), least)), &r)
+	logExchange(t.Context(), zap.New(zapcore.NewCore(encoder, zapcore.AddSync(&text), least)), &r)
 	if text.Len() == 0 {
 		return nil
 	}

@@ -148,7 +148,7 @@ func hasHeading(markdown, name string) bool {
 // without is the example without the parts of its nowpay block that a fragment
 // says in its own way.
 func without(example, fragment string) string {
-	parts := regexp.MustCompile(`(?ms)^\t\t((?:account [a-z]+|upstream|callbacks|journal|reconcile|operation [a-z_/]+) ).*?^\t\t}\n`)
+	parts := regexp.MustCompile(`(?ms)^\t\t((?:account [a-z]+|upstream|callbacks|journal|reconcile|operation [a-z_/]+|max_in_flight) )(?:[^\n{]*\n|.*?^\t\t}\n)`)
 	return parts.ReplaceAllStringFunc(example, func(part string) string {
 		head := parts.FindStringSubmatch(part)[1]
 		if regexp.MustCompile(`(?m)^\s*` + head).MatchString(fragment) {

@@ -93,7 +93,7 @@ func TestSettings(t *testing.T) {
 		}
 		return parsed
 	}
-	shop := &whitelist.Merchant{
+	shop := whitelist.Merchant{
 		Name: "shop", Account: "main", Tokens: [][32]byte{whitelist.HashToken("token")},
 		Certificates: []string{"shop.internal"}, Users: []string{"shop"},
 		From:  []netip.Prefix{netip.MustParsePrefix("10.1.0.0/16")},
@@ -101,8 +101,12 @@ func TestSettings(t *testing.T) {
 		MaxAmount: 500050, DailyAmount: 2000000, Rate: whitelist.Rate{Requests: 100, Per: time.Minute, Burst: 20},
 		MaxInFlight: 30, RequestIDPrefix: "shop", StripCredentials: true,
 	}
-	if got := s.policy.Merchants()[1]; !reflect.DeepEqual(got, shop) {
-		t.Errorf("shop = %+v, want %+v", got, shop)
+	want, err := whitelist.NewPolicy([]whitelist.Merchant{shop})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := s.policy.Merchants()[1], want.Merchants()[0]; !reflect.DeepEqual(got, want) {
+		t.Errorf("shop = %+v, want %+v", got, want)
 	}
 	if got := s.policy.Merchants()[0].From; len(got) != 2 || got[0].Bits() != 0 || got[1].Bits() != 0 {
 		t.Errorf("anywhere = %v", got)

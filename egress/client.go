@@ -204,7 +204,7 @@ func (c *Client) connect(ctx context.Context, limit time.Time) (*conn, *Error) {
 	defer cancel()
 	conn, err := c.dial(ctx)
 	if err != nil {
-		return nil, failure(ctx, false, err)
+		return nil, failure(ctx, false, false, err)
 	}
 	return conn, nil
 }
@@ -214,7 +214,7 @@ func (c *Client) exchange(ctx context.Context, conn *conn, wire []byte, limit ti
 	begun := c.now()
 	resp, sent, err := c.roundTrip(ctx, conn, wire, limit)
 	if err != nil {
-		failed := failure(ctx, sent, err)
+		failed := failure(ctx, sent, !time.Now().Before(limit), err)
 		failed.LocalAddr, failed.Duration = conn.local, c.now().Sub(begun)
 		return nil, failed
 	}

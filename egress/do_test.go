@@ -340,6 +340,22 @@ func TestTimeoutOfConfig(t *testing.T) {
 	checkError(t, err, true, egress.ErrTimeout)
 }
 
+// TestTimeoutWithinHead: where the answer was cut off does not matter to what is said
+// of it.
+func TestTimeoutWithinHead(t *testing.T) {
+	const timeout = 100 * time.Millisecond
+	for _, text := range []string{"HTTP", "HTTP/1.1 2", "HTTP/1.1 200 OK\r\nConte", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n"} {
+		p := serve(t, "127.0.0.1:0", nil, func(c *peer) {
+			c.Receive()
+			c.Say(text)
+			c.Wait()
+		})
+		c := client(t, p, func(cfg *egress.Config) { cfg.Timeout = timeout })
+		_, err := c.Do(t.Context(), request())
+		checkError(t, err, true, egress.ErrTimeout)
+	}
+}
+
 func TestErrorsQuoteNothing(t *testing.T) {
 	const secret = "0123456789abcdef"
 	for _, text := range []string{

@@ -51,13 +51,14 @@ func (e *Error) Error() string {
 // Unwrap returns the cause.
 func (e *Error) Unwrap() error { return e.Err }
 
-// failure makes the error of an exchange. The end of ctx shows in err only as
-// a deadline on a socket; this names the true cause.
-func failure(ctx context.Context, sent bool, err error) *Error {
+// failure makes the error of an exchange. The end of ctx or of its time may show in
+// err only as a deadline on a socket, or as an answer that is cut off; this names the
+// true cause. late tells that the time is up.
+func failure(ctx context.Context, sent, late bool, err error) *Error {
 	switch done := ctx.Err(); {
 	case errors.Is(done, context.Canceled):
 		err = fmt.Errorf("%w: %w", done, err)
-	case done != nil, isTimeout(err):
+	case done != nil, late, isTimeout(err):
 		err = fmt.Errorf("%w: %w", ErrTimeout, err)
 	}
 	return &Error{Sent: sent, Err: err}

@@ -25,6 +25,9 @@ func CheckAddresses(c *Client) {
 	c.pool.reap(c.now())
 }
 
+// SetMaxIdle replaces how many connections are kept.
+func SetMaxIdle(c *Client, n int) { c.pool.most = n }
+
 // Idle counts the connections in the pool.
 func Idle(c *Client) int {
 	c.pool.mu.Lock()

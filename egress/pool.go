@@ -16,11 +16,12 @@ const (
 type pool struct {
 	mu      sync.Mutex
 	idle    []*conn
+	most    int         // of idle ones
 	retired []time.Time // by rank: connections opened until then are not used again
 	closed  bool
 }
 
-func newPool(ranks int) *pool { return &pool{retired: make([]time.Time, max(ranks, 1))} }
+func newPool(ranks int) *pool { return &pool{most: maxIdle, retired: make([]time.Time, max(ranks, 1))} }
 
 // get takes the connection used last that is still good; nil if there is none.
 func (p *pool) get(now time.Time) (*conn, error) {
@@ -58,7 +59,7 @@ func (p *pool) put(c *conn, now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	c.idleSince = now
-	if len(p.idle) >= maxIdle || !p.fit(c, now) {
+	if len(p.idle) >= p.most || !p.fit(c, now) {
 		return false
 	}
 	p.idle = append(p.idle, c)

@@ -24,7 +24,7 @@ func (c *Client) Probe(ctx context.Context) (ProbeResult, error) {
 	defer cancel()
 	conn, err := c.dial(ctx)
 	if err != nil {
-		return ProbeResult{}, failure(ctx, false, err)
+		return ProbeResult{}, failure(ctx, false, false, err)
 	}
 	defer conn.close()
 	result := ProbeResult{LocalAddr: conn.local, RemoteAddr: addrOf(conn.RemoteAddr())}

@@ -82,7 +82,7 @@ const (
 func (g *Gateway) Callback(ctx context.Context, r CallbackRequest) Answer {
 	result, kind, err := g.takeCallback(ctx, r)
 	g.CalledBack(result)
-	if result != CallbackRefused || g.refusals.Allow() {
+	if result != CallbackRefused || g.refusals.AllowN(g.Now(), 1) {
 		g.logCallback(ctx, r, result, kind, err)
 	}
 	status := http.StatusOK
@@ -161,7 +161,7 @@ func (g *Gateway) takeCallback(ctx context.Context, r CallbackRequest) (result, 
 // transaction's ids is not kept out by those that have not.
 func (g *Gateway) tooMany(ctx context.Context, m journal.Message, bothIDs bool) (bool, error) {
 	if m.Transaction == "" {
-		return !g.strays.Allow(), nil
+		return !g.strays.AllowN(g.Now(), 1), nil
 	}
 	most := maxCallbacks
 	if bothIDs {

@@ -48,9 +48,9 @@ type Config struct {
 	Notify     map[string]Notifier // by merchant; those without are not told
 	MaxBody    int                 // bytes of a merchant's body
 
-	Logger   *slog.Logger     // gets what is not about one exchange, and what needs a person
-	Record   func(*Record)    // gets one record for each exchange, for the log and metrics; must not block, or keep it
-	Observed func(StatusCall) // gets each status call, for metrics; must not block
+	Logger   *slog.Logger                   // gets what is not about one exchange, and what needs a person
+	Record   func(context.Context, *Record) // gets one record for each exchange, for the log and metrics; must not block, or keep it
+	Observed func(StatusCall)               // gets each status call, for metrics; must not block
 	// CalledBack gets what became of each callback request, and Posted what came
 	// of working on a message, for metrics; they must not block.
 	CalledBack func(result string)
@@ -109,6 +109,7 @@ type exchange struct {
 	body      *nowpay.Body   // as it is sent, but for the credential
 	sent      integrity.Sent // with the merchant's prefix in the request ID
 	ownID     string         // the request ID without the prefix
+	target    string         // what the provider is asked for, once it is signed
 
 	transaction journal.Transaction // of an operation that moves money, once recorded
 	disputed    journal.State       // what the answer said, against the provider's own status
@@ -123,7 +124,7 @@ func (g *Gateway) Exchange(ctx context.Context, r Request) Answer {
 	x := g.begin(r)
 	x.record.ID = g.NewID()
 	answer, problem := g.walk(ctx, x, r)
-	return g.close(x, answer, problem)
+	return g.close(ctx, x, answer, problem)
 }
 
 // Explain decides a request as Exchange would, and says what it found. Without
@@ -209,7 +210,7 @@ func (g *Gateway) attempt(ctx context.Context, x *exchange) (Answer, *Problem) {
 }
 
 // close records the exchange and completes the answer.
-func (g *Gateway) close(x *exchange, answer Answer, problem *Problem) Answer {
+func (g *Gateway) close(ctx context.Context, x *exchange, answer Answer, problem *Problem) Answer {
 	if problem != nil {
 		answer = problem.Answer(x.record.ID)
 		x.record.Problem = problem.Code
@@ -226,6 +227,6 @@ func (g *Gateway) close(x *exchange, answer Answer, problem *Problem) Answer {
 	set("Cache-Control", "no-store")
 	set(headerOutcome, string(x.record.Outcome))
 	set(headerIntegrity, x.record.Integrity)
-	g.Record(&x.record)
+	g.Record(ctx, &x.record)
 	return answer
 }

@@ -122,7 +122,7 @@ func newParts(t testing.TB) *parts {
 		},
 		Accounts: map[string]Account{"main": {Secret: p, Sign: signer.Credentials{}}},
 		Logger:   slog.New(slog.NewJSONHandler(&p.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Record:   func(r *Record) { p.records = append(p.records, *r) },
+		Record:   func(_ context.Context, r *Record) { p.records = append(p.records, *r) },
 		Observed: func(StatusCall) {}, CalledBack: func(string) {}, Posted: func(journal.Message) {},
 		NewID:  func() string { return "01EXCHANGE" },
 		Now:    time.Now,

@@ -42,7 +42,7 @@ func (g *Gateway) Operations(ctx context.Context, r Request) Answer {
 	x := g.begin(r)
 	x.record.ID = g.NewID()
 	answer, problem := g.operations(ctx, x, r)
-	return g.close(x, answer, problem)
+	return g.close(ctx, x, answer, problem)
 }
 
 func (g *Gateway) operations(ctx context.Context, x *exchange, r Request) (Answer, *Problem) {

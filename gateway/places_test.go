@@ -153,7 +153,7 @@ func TestExchangesGiveBack(t *testing.T) {
 	const most = 4
 	p := newParts(t)
 	p.Places = NewPlaces(p.Policy.Merchants(), most, nil)
-	p.Record = func(*Record) {}
+	p.Record = func(context.Context, *Record) {}
 	var atOnce atomic.Int64
 	p.answers(func(w http.ResponseWriter, r *http.Request) {
 		if n := atOnce.Add(1); n > most {

@@ -22,7 +22,7 @@ func TestReservedPrefix(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.Gateway.Policy = policy
+	p.Gateway.Policy, p.Places = policy, NewPlaces(policy.Merchants(), 1000, nil)
 	for _, id := range []string{"K1001", "k1001"} {
 		answer := p.Exchange(t.Context(), request("/api/bank/payout", strings.Replace(payoutBody, "1001", id, 1)))
 		if problemOf(answer) != "invalid-field" || !strings.Contains(string(answer.Body), `"field":"yourrequestid"`) {

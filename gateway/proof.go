@@ -159,7 +159,7 @@ func (g *Gateway) suspectKey(ctx context.Context, x *exchange) {
 	over, cancel := context.WithCancel(ctx)
 	cancel() // it is asked for, and not waited for
 	_ = g.Accounts[x.account].Secret.Refresh(over)
-	if g.alarms.Allow() {
+	if g.alarms.AllowN(g.Now(), 1) {
 		g.Logger.ErrorContext(ctx, "the provider refuses what moves money, or does not prove its answer; a person must look at it: is it the key, the address, the balance, a missing field?",
 			"account", x.account, "operation", x.operation.Name, "exchange", x.record.ID, "credential_version", x.record.CredentialVersion)
 	}

@@ -21,7 +21,7 @@ const (
 )
 
 // Record is the account of one exchange: the line in the log, and the source
-// of the metrics. It holds no body and no secret; personal fields are masked.
+// of the metrics. It shows no body and no secret; personal fields are masked.
 type Record struct {
 	ID       string
 	Start    time.Time
@@ -71,15 +71,20 @@ func (r *Record) note(d whitelist.Decision) {
 // shownLength bounds what the log repeats of a field that is not personal.
 const shownLength = 64
 
-// HasFields reports whether a body was read that may have fields to be shown.
-func (r *Record) HasFields() bool { return r.called != nil }
+// HasFields reports whether there are any [Record.Fields].
+func (r *Record) HasFields() bool {
+	return r.called != nil && slices.ContainsFunc(r.called.Fields, func(f nowpay.Field) bool {
+		_, ok := r.body.Get(f.Name)
+		return ok
+	})
+}
 
 // Fields yields names and values of the operation's own fields as they were sent,
 // personal ones masked. Fields that the catalogue does not know are left out: they
 // may hold anything.
 func (r *Record) Fields() iter.Seq2[string, string] {
 	return func(yield func(name, text string) bool) {
-		if !r.HasFields() {
+		if r.called == nil {
 			return
 		}
 		for i := range r.called.Fields {

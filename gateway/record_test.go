@@ -55,6 +55,7 @@ func TestRecordedFields(t *testing.T) {
 		{"numbers", `{"snumber":9876543210}`, map[string]string{"snumber": "***3210"}},
 		{"containers", `{"name":{"first":"Asha"},"remark":["Asha"]}`, map[string]string{"name": "***", "remark": ""}},
 		{"unknown ones", `{"note":"Asha","beneficiaryName":"Asha","Name":"Asha","remark":"x"}`, map[string]string{"remark": "x"}},
+		{"none", `{"note":"Asha"}`, map[string]string{}},
 		{"long ones", `{"remark":"` + strings.Repeat("x", 100) + `"}`, map[string]string{"remark": strings.Repeat("x", 64)}},
 		{"long ones, between letters", `{"remark":"x` + strings.Repeat("ü", 50) + `"}`, map[string]string{"remark": "x" + strings.Repeat("ü", 31)}},
 	} {
@@ -63,6 +64,9 @@ func TestRecordedFields(t *testing.T) {
 			t.Fatal(err)
 		}
 		record := Record{called: operation, body: body}
+		if record.HasFields() != (len(test.want) > 0) {
+			t.Errorf("%s: has fields: %v", test.name, record.HasFields())
+		}
 		got := maps.Collect(record.Fields())
 		if !reflect.DeepEqual(got, test.want) {
 			t.Errorf("%s: %q, want %q", test.name, got, test.want)

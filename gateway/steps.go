@@ -310,7 +310,8 @@ func (g *Gateway) sign(ctx context.Context, x *exchange) (signer.Signed, *secret
 		}
 	}()
 	x.used, x.record.CredentialVersion = credential, credential.Version()
-	signed, err := account.Sign.Sign(ctx, signer.Request{Operation: x.operation, Body: x.body, URL: g.Egress.URL(x.operation.Target())}, credential)
+	x.target = x.operation.Target()
+	signed, err := account.Sign.Sign(ctx, signer.Request{Operation: x.operation, Body: x.body, URL: g.Egress.URL(x.target)}, credential)
 	if err != nil {
 		x.record.Err = err
 		if errors.Is(err, secret.ErrUnavailable) { // what signs is out of reach
@@ -332,7 +333,7 @@ func (x *exchange) cancelled() *Problem {
 // that could be read, which is also what the end of ctx comes to.
 func (g *Gateway) send(ctx context.Context, x *exchange, signed signer.Signed) (*egress.Response, *Problem) {
 	defer signed.Wipe()
-	request := &egress.Request{Target: x.operation.Target(), ContentType: signed.ContentType, Header: signed.Header, Body: signed.Body}
+	request := &egress.Request{Target: x.target, ContentType: signed.ContentType, Header: signed.Header, Body: signed.Body}
 	x.record.maybeSent = true
 	response, err := g.Egress.Do(ctx, request)
 	if err == nil {

@@ -86,7 +86,7 @@ func (g *Gateway) Transactions(ctx context.Context, r Request) Answer {
 	x := g.begin(r)
 	x.record.ID = g.NewID()
 	answer, problem := g.transactions(ctx, x, r)
-	return g.close(x, answer, problem)
+	return g.close(ctx, x, answer, problem)
 }
 
 func (g *Gateway) transactions(ctx context.Context, x *exchange, r Request) (Answer, *Problem) {

@@ -25,7 +25,6 @@ func NewCatalogue(ops []Operation) (*Catalogue, error) {
 		if _, twice := c.byName[o.Name]; twice {
 			return nil, fmt.Errorf("adding operation %q: it is there already", o.Name)
 		}
-		o.target = o.Target()
 		c.byName[o.Name] = &o
 		c.sorted = append(c.sorted, &o)
 	}

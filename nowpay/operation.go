@@ -43,20 +43,13 @@ type Operation struct {
 	Revalidate Revalidate
 	// Personal are fields of request and answer, at any depth, that logs must mask.
 	Personal []string
-
-	target string // once it is in a catalogue
 }
 
 // Route is the path of the operation, as in "/api/bank/payout".
 func (o *Operation) Route() string { return "/api/" + o.Name }
 
 // Target is what Nowpay is asked for, as in "/api/index.php?route=/api/bank/payout".
-func (o *Operation) Target() string {
-	if o.target != "" {
-		return o.target
-	}
-	return "/api/index.php?route=" + o.Route()
-}
+func (o *Operation) Target() string { return "/api/index.php?route=/api/" + o.Name }
 
 // AnswerID is the field of the answer that repeats the request ID.
 func (o *Operation) AnswerID() string {

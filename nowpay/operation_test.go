@@ -149,6 +149,20 @@ func TestCatalogue(t *testing.T) {
 		}
 	}
 
+	// One that is copied under another name has a route of its own.
+	other, _ := c.Lookup("bank/payout")
+	renamed := *other
+	renamed.Name = "bank/other"
+	d, err := nowpay.NewCatalogue(append(nowpay.Documented(), renamed))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range d.Operations() {
+		if want := "/api/index.php?route=/api/" + o.Name; o.Target() != want {
+			t.Errorf("the target of %s is %s", o.Name, o.Target())
+		}
+	}
+
 	// Neither what went in nor what comes out is a way to change the catalogue.
 	ops[0].Name = "changed/name"
 	c.Operations()[0] = nil

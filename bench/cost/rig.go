@@ -108,7 +108,7 @@ func (r *rig) config(ctx context.Context, v variant) (cfg gateway.Config, err er
 	logger := slog.NewJSONHandler(io.Discard, nil) //nolint:sloglint // the line is to be made, as in production
 	cfg = gateway.Config{
 		MaxBody: 64 << 10, Logger: slog.New(logger),
-		Record: func(*gateway.Record) {}, Observed: func(gateway.StatusCall) {},
+		Record: func(context.Context, *gateway.Record) {}, Observed: func(gateway.StatusCall) {},
 		CalledBack: func(string) {}, Posted: func(journal.Message) {},
 		NewID: func() string { return ulid.Make().String() }, Now: time.Now, Random: func() float64 { return 0.5 },
 		Reconcile: gateway.Reconcile{
