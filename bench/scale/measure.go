@@ -22,12 +22,12 @@ type sample struct {
 	places     float64 // the same: of max_in_flight that were taken
 }
 
-// length is how long a row is measured: all connections are opened anew, and the
-// more there are, and the slower the provider is, the more exchanges have to pay
-// for that.
+// length is how long a row is measured. All connections are opened anew, and the more
+// there are, and the slower the provider is, the more exchanges have to pay for that;
+// and each merchant is to call some times.
 func (r row) length(of time.Duration) time.Duration {
-	const opened = 500 // in a second
-	return max(of, (10 * r.latency).Round(time.Second), time.Duration(r.connections/opened)*time.Second)
+	const inSecond = 500
+	return max(of, (10 * r.latency).Round(time.Second), time.Duration(max(r.connections, r.merchants)/inSecond)*time.Second)
 }
 
 // measure loads one gateway, and looks at it meanwhile.

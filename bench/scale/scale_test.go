@@ -33,6 +33,7 @@ func TestLength(t *testing.T) {
 	}{
 		{row{connections: 64}, 3 * time.Second},
 		{row{connections: 4096}, 8 * time.Second},
+		{row{connections: 64, merchants: 5000}, 10 * time.Second},
 		{row{connections: 16, latency: 2 * time.Second}, 20 * time.Second},
 		{row{connections: 16, latency: 333 * time.Millisecond}, 3 * time.Second},
 	} {
