@@ -311,11 +311,11 @@ func (p *Policy) addToken(sum [32]byte, owner int) error {
 		return fmt.Errorf("merchant %q has the hash of an empty token: make one with `caddy nowpay token`", m.Name)
 	}
 	for _, entry := range p.tokens {
-		if entry.sum == sum {
+		if entry.sum == newTokenSum(sum) {
 			return errTaken(m, p.merchants[entry.owner], fmt.Sprintf("token sha256:%x…", sum[:4]))
 		}
 	}
-	p.tokens = append(p.tokens, tokenEntry{sum, owner})
+	p.tokens = append(p.tokens, tokenEntry{newTokenSum(sum), owner})
 	return nil
 }
 

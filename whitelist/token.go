@@ -3,6 +3,7 @@ package whitelist
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/binary"
 	"errors"
 )
 
@@ -29,8 +30,25 @@ func ParseTokenHash(s string) ([sha256.Size]byte, error) {
 type tokenTable []tokenEntry
 
 type tokenEntry struct {
-	sum   [sha256.Size]byte
+	sum   tokenSum
 	owner int // index of the merchant
+}
+
+// tokenSum is a hash in words: comparing those takes an eighth of what comparing bytes
+// does, which shows when there are thousands of merchants.
+type tokenSum [sha256.Size / 8]uint64
+
+func newTokenSum(hash [sha256.Size]byte) (s tokenSum) {
+	for i := range s {
+		s[i] = binary.NativeEndian.Uint64(hash[8*i:])
+	}
+	return s
+}
+
+// equal is 1 if both are the same and 0 if not, in a time that does not depend on them.
+func (s *tokenSum) equal(t *tokenSum) int {
+	different := (s[0] ^ t[0]) | (s[1] ^ t[1]) | (s[2] ^ t[2]) | (s[3] ^ t[3])
+	return int(1 ^ (different|-different)>>63) //nolint:gosec // 0 or 1
 }
 
 // find returns the owner of the token, -1 if there is none. It compares the
@@ -42,10 +60,9 @@ func (t tokenTable) find(token string) (owner int) {
 	if token == "" {
 		return owner
 	}
-	presented := HashToken(token)
+	presented := newTokenSum(HashToken(token))
 	for i := range t {
-		same := subtle.ConstantTimeCompare(t[i].sum[:], presented[:])
-		owner = subtle.ConstantTimeSelect(same, t[i].owner, owner)
+		owner = subtle.ConstantTimeSelect(t[i].sum.equal(&presented), t[i].owner, owner)
 	}
 	return owner
 }
