@@ -182,15 +182,20 @@ func (r *runtime) enter() bool {
 }
 
 // enterServing admits an exchange to r, or, if its configuration is gone, to
-// the one that serves now: a reload may overtake a request that was accepted
-// before. It waits for the start of r: Caddy starts apps in any order, so that
-// requests may be there first. It returns nil when the process ends.
+// the one that serves now: a reload, or several, may overtake a request that was
+// accepted before. It waits for the start of r: Caddy starts apps in any order, so
+// that requests may be there first. It returns nil when the process ends.
 func (r *runtime) enterServing() *runtime {
 	<-r.ready
-	for _, candidate := range []*runtime{r, serving.Load()} {
-		if candidate != nil && candidate.enter() {
+	for candidate := r; candidate != nil; {
+		if candidate.enter() {
 			return candidate
 		}
+		next := serving.Load() // not before: it may have changed since
+		if next == candidate {
+			return nil
+		}
+		candidate = next
 	}
 	return nil
 }

@@ -237,6 +237,32 @@ func TestEnterServing(t *testing.T) {
 	}
 }
 
+// TestEnterWhileReloading: a request of a configuration that is replaced, and another
+// time, in the moment in which it comes, gets in.
+func TestEnterWhileReloading(t *testing.T) {
+	alone(t)
+	current := testRuntime(t)
+	current.serve()
+	for range 2000 {
+		first, second := testRuntime(t), testRuntime(t)
+		var reloads sync.WaitGroup
+		replaced := current
+		reloads.Go(func() {
+			first.serve()
+			replaced.close()
+			second.serve()
+			first.close()
+		})
+		got := replaced.enterServing()
+		if got == nil {
+			t.Fatal("a request was refused during a reload")
+		}
+		got.leave()
+		reloads.Wait()
+		current = second
+	}
+}
+
 // TestEntryWaitsForStart is about the order in which Caddy starts apps: it is
 // random, so requests may be there before the app is.
 func TestEntryWaitsForStart(t *testing.T) {
