@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -280,11 +281,11 @@ func (j *Journal) Claim(ctx context.Context, c Claim) ([]Transaction, error) {
 
 // submit hands an operation to the writer and waits for it.
 func (j *Journal) submit(ctx context.Context, o *operation) error {
-	ctx, cancel := context.WithTimeout(ctx, waitTime)
-	defer cancel()
-	giveUp := ctx.Done()
+	timer := time.NewTimer(waitTime) // costs less than a context that ends by itself
+	defer timer.Stop()
+	hungUp, late := ctx.Done(), timer.C
 	if o.must {
-		giveUp = nil // the writer takes it, or has ended
+		hungUp, late = nil, nil // the writer takes it, or has ended
 	}
 	if j.running.Err() != nil {
 		return errClosed
@@ -294,8 +295,10 @@ func (j *Journal) submit(ctx context.Context, o *operation) error {
 	}
 	select {
 	case j.queue <- o:
-	case <-giveUp:
+	case <-hungUp:
 		return unavailable(ctx.Err())
+	case <-late:
+		return unavailable(context.DeadlineExceeded)
 	case <-j.written:
 		return errClosed
 	}
@@ -310,10 +313,11 @@ func (j *Journal) submit(ctx context.Context, o *operation) error {
 			return errClosed
 		}
 	case <-ctx.Done():
+	case <-timer.C:
 	}
 	o.late.Store(true)
 	if o.must || o.taken.CompareAndSwap(false, true) {
-		return unavailable(ctx.Err())
+		return unavailable(cmp.Or(ctx.Err(), context.DeadlineExceeded))
 	}
 	<-o.done // it is being written
 	return nil
