@@ -23,8 +23,8 @@ func TestMigrations(t *testing.T) {
 		chain := journaltest.NewChain(1)
 		key := journal.DataKey{ID: 1, Wrapped: []byte("wrapped"), Created: row.Created}
 		writeVersion(t, path, version, map[string][]any{
-			"transactions (" + transactionColumns + ")": transactionValues(&row),
-			"events (" + eventColumns + ")":             eventValues(&event),
+			"transactions (" + transactionColumns + ")": transactionValues(nil, &row),
+			"events (" + eventColumns + ")":             eventValues(nil, &event),
 			"chains (" + chainColumns + ")":             chainValues(&chain),
 			"data_keys (" + keyColumns + ")":            keyValues(&key),
 		})
@@ -195,7 +195,7 @@ func TestConnectionIsReplaced(t *testing.T) {
 		if _, err := tx.Insert(ctx, rows); err != nil {
 			t.Errorf("Insert() = %v", err)
 		}
-		if _, err := first.rollback.ExecContext(ctx); err != nil {
+		if _, err := first.change(ctx, first.rollback); err != nil {
 			t.Errorf("rolling back: %v", err)
 		}
 		return refused
