@@ -108,6 +108,7 @@ func newBatch(keys *keyring, chain Chain, now time.Time) *batch {
 
 // run decides all operations and writes what they come to.
 func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
+	b.events = make([]Event, 0, len(operations)) // about as many
 	if err := b.load(ctx, tx, operations); err != nil {
 		return err
 	}
@@ -187,21 +188,24 @@ func (b *batch) keep(rows []Transaction) {
 // insert adds the rows of intents that are not known, one for each request ID,
 // and loads those that were there.
 func (b *batch) insert(ctx context.Context, tx Tx, operations []*operation) error {
-	var rows []Transaction
-	intents := make(map[RequestKey]*Intent)
+	var intents []*Intent
+	asked := make(map[RequestKey]bool)
 	for _, o := range operations {
-		if o.begin == nil || b.known[o.begin.key()] != nil || intents[o.begin.key()] != nil || !b.afford(o.begin) {
+		if o.begin == nil || b.known[o.begin.key()] != nil || asked[o.begin.key()] || !b.afford(o.begin) {
 			continue
 		}
-		row, err := b.row(o.begin)
-		if err != nil {
-			return err
-		}
-		intents[o.begin.key()] = o.begin
-		rows = append(rows, row)
+		asked[o.begin.key()] = true
+		intents = append(intents, o.begin)
 	}
 	// So that two gateways wait for each other in one order.
-	slices.SortFunc(rows, func(x, y Transaction) int { return compareKeys(x.key(), y.key()) })
+	slices.SortFunc(intents, func(x, y *Intent) int { return compareKeys(x.key(), y.key()) })
+	rows := make([]Transaction, len(intents))
+	for i, in := range intents {
+		var err error
+		if rows[i], err = b.row(in); err != nil {
+			return err
+		}
+	}
 	added, err := tx.Insert(ctx, rows)
 	if err != nil {
 		return err
@@ -216,7 +220,7 @@ func (b *batch) insert(ctx context.Context, tx Tx, operations []*operation) erro
 			continue
 		}
 		b.rows[t.ID], b.known[t.key()] = t, t
-		b.fresh[intents[t.key()]] = true
+		b.fresh[intents[i]] = true
 		b.tell(t, &Change{Cause: ByExchange}, Kind(Sent))
 	}
 	existing, err := tx.LockByRequest(ctx, there)

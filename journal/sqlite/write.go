@@ -275,8 +275,9 @@ func (t *transaction) LockByRequest(ctx context.Context, keys []journal.RequestK
 	return all, nil
 }
 
-func (t *transaction) LockByID(ctx context.Context, ids []string) (all []journal.Transaction, err error) {
-	for _, id := range ids {
+func (t *transaction) LockByID(ctx context.Context, ids []string) ([]journal.Transaction, error) {
+	all := make([]journal.Transaction, 0, len(ids))
+	for _, id := range slices.Sorted(slices.Values(ids)) {
 		if row, ok := t.recent[id]; ok {
 			all = append(all, row)
 			continue
@@ -287,7 +288,6 @@ func (t *transaction) LockByID(ctx context.Context, ids []string) (all []journal
 		}
 		all = append(all, found...)
 	}
-	slices.SortFunc(all, func(a, b journal.Transaction) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
 }
 
