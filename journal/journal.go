@@ -63,6 +63,7 @@ type Journal struct {
 	opened  bool  // the store is; belongs to who opens
 	work    sync.WaitGroup
 	close   sync.Once
+	timers  sync.Pool // of those who wait for the writer
 }
 
 // New makes a journal. It touches nothing; [Journal.Start] does.
@@ -281,7 +282,8 @@ func (j *Journal) Claim(ctx context.Context, c Claim) ([]Transaction, error) {
 
 // submit hands an operation to the writer and waits for it.
 func (j *Journal) submit(ctx context.Context, o *operation) error {
-	timer := time.NewTimer(waitTime) // costs less than a context that ends by itself
+	timer := j.timer() // costs less than a context that ends by itself
+	defer j.timers.Put(timer)
 	defer timer.Stop()
 	hungUp, late := ctx.Done(), timer.C
 	if o.must {
@@ -321,6 +323,15 @@ func (j *Journal) submit(ctx context.Context, o *operation) error {
 	}
 	<-o.done // it is being written
 	return nil
+}
+
+// timer is one that rings after waitTime.
+func (j *Journal) timer() *time.Timer {
+	if timer, ok := j.timers.Get().(*time.Timer); ok {
+		timer.Reset(waitTime)
+		return timer
+	}
+	return time.NewTimer(waitTime)
 }
 
 // Content decrypts what is stored of a transaction.
