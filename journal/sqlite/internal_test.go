@@ -196,7 +196,7 @@ func TestConnectionIsReplaced(t *testing.T) {
 		if _, err := tx.Insert(ctx, rows); err != nil {
 			t.Errorf("Insert() = %v", err)
 		}
-		if _, err := first.change(ctx, first.rollback); err != nil {
+		if _, err := first.change(first.rollback); err != nil {
 			t.Errorf("rolling back: %v", err)
 		}
 		return refused

@@ -24,6 +24,7 @@ const together = 8
 // prepared once: a batch is mostly their work.
 type writer struct {
 	conn    *sql.Conn
+	quiet   context.Context //nolint:containedctx // never ends
 	queries []*sql.Stmt
 	changes []driver.Stmt
 	args    []driver.NamedValue // of the statement that runs
@@ -54,7 +55,7 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	if err != nil {
 		return nil, explain("connecting to write", err)
 	}
-	w := &writer{conn: conn, recent: make(map[string]journal.Transaction)}
+	w := &writer{conn: conn, quiet: context.WithoutCancel(ctx), recent: make(map[string]journal.Transaction)}
 	if err := w.prepare(ctx); err != nil {
 		w.discard()
 		return nil, explain("preparing to write", err)
@@ -141,13 +142,13 @@ func addEvents(n int) string {
 // change runs a statement, to its end: it takes microseconds. Not to watch a
 // context while it runs saves a goroutine each time, and leaves no doubt whether
 // it was done.
-func (w *writer) change(ctx context.Context, change statement, values ...any) (changed int64, err error) {
+func (w *writer) change(change statement, values ...any) (changed int64, err error) {
 	w.args = w.args[:0]
 	for i, value := range values {
 		w.args = append(w.args, driver.NamedValue{Ordinal: i + 1, Value: value})
 	}
 	err = w.conn.Raw(func(any) error {
-		result, err := change.ExecContext(context.WithoutCancel(ctx), w.args)
+		result, err := change.ExecContext(w.quiet, w.args)
 		if err == nil {
 			changed, err = result.RowsAffected()
 		}
@@ -162,7 +163,7 @@ func (w *writer) run(ctx context.Context, batch func(context.Context, journal.Tx
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("beginning a batch: %w", err)
 	}
-	if _, err := w.change(ctx, w.begin); err != nil {
+	if _, err := w.change(w.begin); err != nil {
 		w.broken = true
 		return 0, explain("beginning a batch", err)
 	}
@@ -171,7 +172,7 @@ func (w *writer) run(ctx context.Context, batch func(context.Context, journal.Tx
 		if !committed {
 			clear(w.recent)
 			// After some errors SQLite has rolled back by itself, and says so.
-			_, err := w.change(ctx, w.rollback)
+			_, err := w.change(w.rollback)
 			w.broken = err != nil
 		}
 	}()
@@ -182,7 +183,7 @@ func (w *writer) run(ctx context.Context, batch func(context.Context, journal.Tx
 	if err := tx.ready(ctx, "committing a batch"); err != nil {
 		return 0, err
 	}
-	if _, err := w.change(ctx, w.commit); err != nil {
+	if _, err := w.change(w.commit); err != nil {
 		return 0, explain("committing a batch", err)
 	}
 	committed = true
@@ -203,7 +204,7 @@ func (t *transaction) exec(ctx context.Context, doing string, change statement, 
 	if err := t.ready(ctx, doing); err != nil {
 		return 0, err
 	}
-	n, err := t.change(ctx, change, values...)
+	n, err := t.change(change, values...)
 	if err != nil {
 		t.failed = explain(doing, err)
 		return 0, t.failed
