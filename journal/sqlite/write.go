@@ -73,8 +73,8 @@ func (w *writer) discard() {
 		for _, change := range w.changes {
 			_ = change.Close() // the same
 		}
-		return driver.ErrBadConn
-	}) // which it returns
+		return driver.ErrBadConn // so that it is not used again; Raw returns it
+	})
 }
 
 func (w *writer) prepare(ctx context.Context) error {
