@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"net/netip"
 	"time"
 
+	"github.com/nowpay-gateway/nowpay-gateway/integrity"
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
 	"github.com/nowpay-gateway/nowpay-gateway/nowpay"
 )
@@ -121,26 +123,23 @@ func (g *Gateway) settle(ctx context.Context, x *exchange, answer Answer, proble
 
 // evidence is what led to the outcome, as far as it may be stored in the open.
 func (x *exchange) evidence() string {
-	evidence := map[string]any{}
-	if x.record.ProviderStatus != 0 {
-		evidence["provider_status"] = x.record.ProviderStatus
-	}
-	if len(x.record.Findings) > 0 {
-		evidence["findings"] = x.record.Findings
+	evidence := struct {
+		CredentialVersion int64               `json:"credential_version,omitzero"`
+		EgressAddress     netip.Addr          `json:"egress_address,omitzero"`
+		Error             string              `json:"error,omitzero"`
+		Findings          []integrity.Finding `json:"findings,omitempty"`
+		ProviderStatus    int                 `json:"provider_status,omitzero"`
+	}{
+		CredentialVersion: x.record.CredentialVersion, EgressAddress: x.record.EgressAddress,
+		Findings: x.record.Findings, ProviderStatus: x.record.ProviderStatus,
 	}
 	if x.record.Err != nil {
-		evidence["error"] = x.record.Err.Error()
-	}
-	if x.record.EgressAddress.IsValid() {
-		evidence["egress_address"] = x.record.EgressAddress.String()
-	}
-	if x.record.CredentialVersion != 0 {
-		evidence["credential_version"] = x.record.CredentialVersion
+		evidence.Error = x.record.Err.Error()
 	}
 	return evidenceText(evidence)
 }
 
-func evidenceText(evidence map[string]any) string {
+func evidenceText(evidence any) string {
 	raw, err := json.Marshal(evidence)
 	if err != nil { // cannot happen: numbers, texts and lists of them
 		return "{}"

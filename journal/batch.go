@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -62,6 +61,8 @@ type operation struct {
 	// must be written, however late: nobody can decide otherwise any more.
 	must bool
 
+	first bool // its row or its nonce was added, in the batch that is tried
+
 	// What became of it, in the batch that was tried last.
 	begun   Begun
 	claimed []Transaction
@@ -82,9 +83,7 @@ type batch struct {
 
 	rows   map[string]*Transaction // by ID; locked, or inserted here
 	known  map[RequestKey]*Transaction
-	fresh  map[*Intent]bool    // whose row was inserted here
-	used   map[*operation]bool // whose nonce was
-	dirty  map[string]bool     // rows to be updated, by ID
+	dirty  []*Transaction // rows to be updated, some of them more than once
 	events []Event
 	// messages tell merchants of what has changed.
 	messages []Message
@@ -101,13 +100,13 @@ func newBatch(keys *keyring, chain Chain, now time.Time) *batch {
 	return &batch{
 		keys: keys, chain: chain, now: now,
 		rows: make(map[string]*Transaction), known: make(map[RequestKey]*Transaction),
-		fresh: make(map[*Intent]bool), used: make(map[*operation]bool), dirty: make(map[string]bool),
 		spent: make(map[spendingKey]nowpay.Paise), spends: make(map[spendingKey]nowpay.Paise),
 	}
 }
 
 // run decides all operations and writes what they come to.
 func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
+	b.events = make([]Event, 0, len(operations)) // about as many
 	if err := b.load(ctx, tx, operations); err != nil {
 		return err
 	}
@@ -121,7 +120,7 @@ func (b *batch) run(ctx context.Context, tx Tx, operations []*operation) error {
 		o.begun, o.claimed, o.stuck, o.err = Begun{}, nil, nil, nil
 		switch {
 		case o.begin != nil:
-			o.begun, o.err = b.begin(o.begin)
+			o.begun, o.err = b.begin(o)
 		case o.change != nil:
 			o.begun.Transaction, o.err = b.change(o.id, o.said())
 		case o.claim != nil:
@@ -151,6 +150,7 @@ func (b *batch) load(ctx context.Context, tx Tx, operations []*operation) error 
 	var keys []RequestKey
 	var spent []Spending
 	for _, o := range operations {
+		o.first = false
 		switch {
 		case o.change != nil, o.notify:
 			ids = append(ids, o.id)
@@ -187,21 +187,24 @@ func (b *batch) keep(rows []Transaction) {
 // insert adds the rows of intents that are not known, one for each request ID,
 // and loads those that were there.
 func (b *batch) insert(ctx context.Context, tx Tx, operations []*operation) error {
-	var rows []Transaction
-	intents := make(map[RequestKey]*Intent)
+	var begin []*operation
+	asked := make(map[RequestKey]bool)
 	for _, o := range operations {
-		if o.begin == nil || b.known[o.begin.key()] != nil || intents[o.begin.key()] != nil || !b.afford(o.begin) {
+		if o.begin == nil || b.known[o.begin.key()] != nil || asked[o.begin.key()] || !b.afford(o.begin) {
 			continue
 		}
-		row, err := b.row(o.begin)
-		if err != nil {
-			return err
-		}
-		intents[o.begin.key()] = o.begin
-		rows = append(rows, row)
+		asked[o.begin.key()] = true
+		begin = append(begin, o)
 	}
 	// So that two gateways wait for each other in one order.
-	slices.SortFunc(rows, func(x, y Transaction) int { return compareKeys(x.key(), y.key()) })
+	slices.SortFunc(begin, func(x, y *operation) int { return compareKeys(x.begin.key(), y.begin.key()) })
+	rows := make([]Transaction, len(begin))
+	for i, o := range begin {
+		var err error
+		if rows[i], err = b.row(o.begin); err != nil {
+			return err
+		}
+	}
 	added, err := tx.Insert(ctx, rows)
 	if err != nil {
 		return err
@@ -216,7 +219,7 @@ func (b *batch) insert(ctx context.Context, tx Tx, operations []*operation) erro
 			continue
 		}
 		b.rows[t.ID], b.known[t.key()] = t, t
-		b.fresh[intents[t.key()]] = true
+		begin[i].first = true
 		b.tell(t, &Change{Cause: ByExchange}, Kind(Sent))
 	}
 	existing, err := tx.LockByRequest(ctx, there)
@@ -259,12 +262,12 @@ func (b *batch) row(in *Intent) (Transaction, error) {
 }
 
 // begin decides an intent, whose row is there in any case but one.
-func (b *batch) begin(in *Intent) (Begun, error) {
-	if b.fresh[in] {
-		return Begun{Transaction: *b.known[in.key()], Fresh: true}, nil
-	}
+func (b *batch) begin(o *operation) (Begun, error) {
+	in := o.begin
 	t := b.known[in.key()]
 	switch {
+	case o.first:
+		return Begun{Transaction: *t, Fresh: true}, nil
 	case t == nil && in.DailyLimit > 0:
 		return Begun{}, ErrDailyLimit
 	case t == nil: // somebody deletes rows
@@ -304,7 +307,7 @@ func (b *batch) again(t *Transaction, in *Intent) (Begun, error) {
 	t.Updated = b.now
 	t.NextCheck = truncate(in.Next(*t))
 	b.tell(t, &Change{Cause: ByExchange}, Kind(Sent))
-	b.dirty[t.ID] = true
+	b.dirty = append(b.dirty, t)
 	return Begun{Transaction: *t, Fresh: true}, nil
 }
 
@@ -350,7 +353,7 @@ func (b *batch) change(id string, c *Change) (Transaction, error) {
 		b.notify(&after, kind)
 	}
 	*t = after
-	b.dirty[id] = true
+	b.dirty = append(b.dirty, t)
 	b.tell(t, c, kinds...)
 	return *t, nil
 }
@@ -401,7 +404,7 @@ func (b *batch) claim(ctx context.Context, tx Tx, o *operation) error {
 			}
 		}
 		t.NextCheck = truncate(b.now.Add(o.claim.Lease))
-		b.dirty[t.ID] = true
+		b.dirty = append(b.dirty, t)
 		if o.stuck[t.ID] == nil { // else it must not stand in the way of others
 			o.claimed = append(o.claimed, *t)
 		}
@@ -425,9 +428,11 @@ func (b *batch) tell(t *Transaction, c *Change, kinds ...Kind) {
 
 // write stores what has changed.
 func (b *batch) write(ctx context.Context, tx Tx) error {
+	slices.SortFunc(b.dirty, func(x, y *Transaction) int { return cmp.Compare(x.ID, y.ID) })
+	b.dirty = slices.Compact(b.dirty)
 	dirty := make([]Transaction, 0, len(b.dirty))
-	for _, id := range slices.Sorted(maps.Keys(b.dirty)) {
-		dirty = append(dirty, *b.rows[id])
+	for _, t := range b.dirty {
+		dirty = append(dirty, *t)
 	}
 	if err := tx.Update(ctx, dirty); err != nil {
 		return err

@@ -7,26 +7,51 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"hash"
+	"sync"
 	"time"
 )
 
 // encoder writes values so that no two different sequences of them read the same.
-type encoder struct{ hash.Hash }
+type encoder []byte
 
-func (e encoder) number(n int64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], uint64(n)) //nolint:gosec // G115: the bits are what counts
-	_, _ = e.Write(b[:])                        // a hash takes all
+func (e encoder) number(n int64) encoder {
+	return binary.BigEndian.AppendUint64(e, uint64(n)) //nolint:gosec // G115: the bits are what counts
 }
 
-func (e encoder) bytes(b []byte) {
-	e.number(int64(len(b)))
-	_, _ = e.Write(b)
+func (e encoder) bytes(b []byte) encoder { return append(e.number(int64(len(b))), b...) }
+
+func (e encoder) text(s string) encoder { return append(e.number(int64(len(s))), s...) }
+
+func (e encoder) time(t time.Time) encoder { return e.number(micros(t)) }
+
+// usual is room for what most rows come to, so that it need not be allocated.
+const usual = 1024
+
+func (e encoder) digest() []byte {
+	sum := sha256.Sum256(e)
+	return sum[:]
 }
 
-func (e encoder) text(s string) { e.bytes([]byte(s)) }
+// macKey makes MACs, HMAC-SHA256. Its key is worked in once. It is safe for
+// concurrent use.
+type macKey struct {
+	mu   sync.Mutex
+	hmac hash.Hash
+	text encoder // kept for its room
+}
 
-func (e encoder) time(t time.Time) { e.number(micros(t)) }
+func newMACKey(key []byte) *macKey { return &macKey{hmac: hmac.New(sha256.New, key)} }
+
+// sum is the MAC over what write writes.
+func (k *macKey) sum(write func(e encoder) encoder) []byte {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.hmac.Reset()
+	k.text = write(k.text[:0])
+	_, _ = k.hmac.Write(k.text) // a hash takes all
+	clear(k.text)
+	return k.hmac.Sum(nil)
+}
 
 // micros is a time as stores keep it: microseconds since 1970, 0 for the zero
 // time.
@@ -39,73 +64,73 @@ func micros(t time.Time) int64 {
 
 // digest is over all of a row that only an event changes: not the schedule.
 func (t *Transaction) digest() []byte {
-	e := encoder{sha256.New()}
+	e := make(encoder, 0, usual)
 	for _, s := range []string{
 		t.ID, t.Account, t.RequestID, t.Merchant, t.Operation, string(t.State), t.ProviderID, t.Integrity, string(t.Reversed),
 	} {
-		e.text(s)
+		e = e.text(s)
 	}
 	for _, n := range []int64{int64(t.Amount), int64(t.Day), int64(t.Attempt), int64(t.Version), t.KeyID} {
-		e.number(n)
+		e = e.number(n)
 	}
 	for _, at := range []time.Time{t.Attention, t.Created, t.Updated, t.Deadline} {
-		e.time(at)
+		e = e.time(at)
 	}
-	e.bytes(t.Fingerprint)
-	e.bytes(t.Sealed)
-	return e.Sum(nil)
+	e = e.bytes(t.Fingerprint)
+	e = e.bytes(t.Sealed)
+	return e.digest()
 }
 
 // identity is a digest of what of a row never changes: whose payment of what it
 // is. The content is bound to it, so that no row can be given another's answer.
 func (t *Transaction) identity() []byte {
-	e := encoder{sha256.New()}
+	e := make(encoder, 0, usual)
 	for _, s := range []string{t.ID, t.Account, t.RequestID, t.Merchant, t.Operation} {
-		e.text(s)
+		e = e.text(s)
 	}
-	e.number(int64(t.Amount))
-	e.bytes(t.Fingerprint)
-	return e.Sum(nil)
+	e = e.number(int64(t.Amount))
+	e = e.bytes(t.Fingerprint)
+	return e.digest()
 }
 
 // mac is what the event's MAC must be, behind the MAC before it.
 func (k *dataKey) mac(before []byte, v *Event) []byte {
-	e := encoder{hmac.New(sha256.New, k.chain)}
-	e.text("event")
-	e.bytes(before)
-	e.number(v.Chain)
-	e.number(v.Number)
-	e.text(v.Transaction)
-	e.number(int64(v.Seq))
-	e.time(v.At)
-	for _, s := range []string{string(v.Kind), string(v.Cause), v.Actor, v.Reason, v.Evidence} {
-		e.text(s)
-	}
-	e.bytes(v.Row)
-	return e.Sum(nil)
+	return k.chain.sum(func(e encoder) encoder {
+		e = e.text("event")
+		e = e.bytes(before)
+		e = e.number(v.Chain)
+		e = e.number(v.Number)
+		e = e.text(v.Transaction)
+		e = e.number(int64(v.Seq))
+		e = e.time(v.At)
+		for _, s := range []string{string(v.Kind), string(v.Cause), v.Actor, v.Reason, v.Evidence} {
+			e = e.text(s)
+		}
+		return e.bytes(v.Row)
+	})
 }
 
 // opening is what the opening of a chain must be, behind that of the one before.
 func (k *dataKey) opening(before []byte, c *Chain) []byte {
-	e := encoder{hmac.New(sha256.New, k.chain)}
-	e.text("chain")
-	e.bytes(before)
-	e.number(c.ID)
-	e.text(c.Gateway)
-	e.time(c.Started)
-	e.number(c.KeyID)
-	e.text(c.Heads)
-	return e.Sum(nil)
+	return k.chain.sum(func(e encoder) encoder {
+		e = e.text("chain")
+		e = e.bytes(before)
+		e = e.number(c.ID)
+		e = e.text(c.Gateway)
+		e = e.time(c.Started)
+		e = e.number(c.KeyID)
+		return e.text(c.Heads)
+	})
 }
 
 // sealing is over the head of a chain.
 func (k *dataKey) sealing(c *Chain) []byte {
-	e := encoder{hmac.New(sha256.New, k.chain)}
-	e.text("head")
-	e.number(c.ID)
-	e.number(c.Number)
-	e.bytes(c.MAC)
-	return e.Sum(nil)
+	return k.chain.sum(func(e encoder) encoder {
+		e = e.text("head")
+		e = e.number(c.ID)
+		e = e.number(c.Number)
+		return e.bytes(c.MAC)
+	})
 }
 
 // follow adds an event to the end of the chain, and completes it.

@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -62,6 +63,7 @@ type Journal struct {
 	opened  bool  // the store is; belongs to who opens
 	work    sync.WaitGroup
 	close   sync.Once
+	timers  sync.Pool // of those who wait for the writer
 }
 
 // New makes a journal. It touches nothing; [Journal.Start] does.
@@ -280,11 +282,12 @@ func (j *Journal) Claim(ctx context.Context, c Claim) ([]Transaction, error) {
 
 // submit hands an operation to the writer and waits for it.
 func (j *Journal) submit(ctx context.Context, o *operation) error {
-	ctx, cancel := context.WithTimeout(ctx, waitTime)
-	defer cancel()
-	giveUp := ctx.Done()
+	timer := j.timer() // costs less than a context that ends by itself
+	defer j.timers.Put(timer)
+	defer timer.Stop()
+	hungUp, late := ctx.Done(), timer.C
 	if o.must {
-		giveUp = nil // the writer takes it, or has ended
+		hungUp, late = nil, nil // the writer takes it, or has ended
 	}
 	if j.running.Err() != nil {
 		return errClosed
@@ -294,8 +297,10 @@ func (j *Journal) submit(ctx context.Context, o *operation) error {
 	}
 	select {
 	case j.queue <- o:
-	case <-giveUp:
+	case <-hungUp:
 		return unavailable(ctx.Err())
+	case <-late:
+		return unavailable(context.DeadlineExceeded)
 	case <-j.written:
 		return errClosed
 	}
@@ -310,13 +315,23 @@ func (j *Journal) submit(ctx context.Context, o *operation) error {
 			return errClosed
 		}
 	case <-ctx.Done():
+	case <-timer.C:
 	}
 	o.late.Store(true)
 	if o.must || o.taken.CompareAndSwap(false, true) {
-		return unavailable(ctx.Err())
+		return unavailable(cmp.Or(ctx.Err(), context.DeadlineExceeded))
 	}
 	<-o.done // it is being written
 	return nil
+}
+
+// timer is one that rings after waitTime.
+func (j *Journal) timer() *time.Timer {
+	if timer, ok := j.timers.Get().(*time.Timer); ok {
+		timer.Reset(waitTime)
+		return timer
+	}
+	return time.NewTimer(waitTime)
 }
 
 // Content decrypts what is stored of a transaction.

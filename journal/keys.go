@@ -5,7 +5,6 @@ import (
 	"crypto/aes"
 	"crypto/cipher"
 	"crypto/hkdf"
-	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -31,8 +30,8 @@ type masterKey struct {
 type dataKey struct {
 	id          int64
 	aead        cipher.AEAD
-	fingerprint []byte
-	chain       []byte
+	fingerprint *macKey
+	chain       *macKey
 }
 
 // keyring holds the keys. It is safe for concurrent use.
@@ -164,7 +163,7 @@ func newDataKey(id int64, key []byte) (*dataKey, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &dataKey{id: id, aead: aead, fingerprint: derived[1], chain: derived[2]}, nil
+	return &dataKey{id: id, aead: aead, fingerprint: newMACKey(derived[1]), chain: newMACKey(derived[2])}, nil
 }
 
 func (r *keyring) setMasters(masters []masterKey) {
@@ -266,11 +265,9 @@ func (r *keyring) newest() *dataKey {
 // sum is the fingerprint of an operation and the canonical text of its body.
 // It is keyed: bodies are easily guessed.
 func (k *dataKey) sum(operation string, canonical []byte) []byte {
-	mac := hmac.New(sha256.New, k.fingerprint)
-	mac.Write([]byte(operation))
-	mac.Write([]byte{0})
-	mac.Write(canonical)
-	return mac.Sum(nil)
+	return k.fingerprint.sum(func(e encoder) encoder {
+		return append(append(append(e, operation...), 0), canonical...)
+	})
 }
 
 // seal encrypts a content for this transaction, and no other.

@@ -78,7 +78,7 @@ func (b *batch) useNonces(ctx context.Context, tx Tx, operations []*operation) e
 	slices.SortFunc(rows, func(x, y UsedNonce) int { return bytes.Compare(x.ID[:], y.ID[:]) })
 	added, err := tx.AddNonces(ctx, rows, b.now)
 	for _, id := range added {
-		b.used[first[id]] = true
+		first[id].first = true
 	}
 	return err
 }
@@ -86,7 +86,7 @@ func (b *batch) useNonces(ctx context.Context, tx Tx, operations []*operation) e
 // nonce decides on the use of a nonce.
 func (b *batch) nonce(o *operation) error {
 	switch {
-	case b.used[o]:
+	case o.first:
 		return nil
 	case !o.nonce.Expires.After(b.now):
 		return errTooLate

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -23,8 +24,8 @@ func TestMigrations(t *testing.T) {
 		chain := journaltest.NewChain(1)
 		key := journal.DataKey{ID: 1, Wrapped: []byte("wrapped"), Created: row.Created}
 		writeVersion(t, path, version, map[string][]any{
-			"transactions (" + transactionColumns + ")": transactionValues(&row),
-			"events (" + eventColumns + ")":             eventValues(&event),
+			"transactions (" + transactionColumns + ")": transactionValues(nil, &row),
+			"events (" + eventColumns + ")":             eventValues(nil, &event),
 			"chains (" + chainColumns + ")":             chainValues(&chain),
 			"data_keys (" + keyColumns + ")":            keyValues(&key),
 		})
@@ -195,7 +196,7 @@ func TestConnectionIsReplaced(t *testing.T) {
 		if _, err := tx.Insert(ctx, rows); err != nil {
 			t.Errorf("Insert() = %v", err)
 		}
-		if _, err := first.rollback.ExecContext(ctx); err != nil {
+		if _, err := first.change(first.rollback); err != nil {
 			t.Errorf("rolling back: %v", err)
 		}
 		return refused
@@ -271,5 +272,87 @@ func TestRecentRows(t *testing.T) {
 	}
 	if n := len(store.opened.Load().writer.recent); n > maxRecent {
 		t.Errorf("%d rows are kept in memory, want at most %d", n, maxRecent)
+	}
+}
+
+// Events are added by as few statements as possible, whatever their number.
+func TestAppendMany(t *testing.T) {
+	store := New(filepath.Join(t.TempDir(), "journal.db"))
+	if err := store.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	chain := journaltest.NewChain(1)
+	appendTo := func(events []journal.Event) error {
+		return store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
+			next := chain
+			next.Number += int64(len(events))
+			return tx.Append(ctx, events, chain.Number, next)
+		})
+	}
+	err := store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
+		_, err := tx.AddChain(ctx, chain)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want []journal.Event
+	for _, n := range []int{1, together - 1, together, together + 1, 3*together + 2} {
+		events := make([]journal.Event, n)
+		for i := range events {
+			number := chain.Number + int64(i) + 1
+			events[i] = journaltest.NewEvent(journaltest.NewTransaction(int(number)), 1, number)
+		}
+		if len(want) > 0 {
+			wrong := slices.Clone(events)
+			wrong[n-1].Transaction, wrong[n-1].Seq = want[0].Transaction, want[0].Seq
+			if err := appendTo(wrong); err == nil {
+				t.Fatalf("%d events were appended, of which one was there", n)
+			}
+		}
+		if err := appendTo(events); err != nil {
+			t.Fatalf("appending %d events: %v", n, err)
+		}
+		want, chain.Number = append(want, events...), chain.Number+int64(n)
+	}
+	var got []journal.Event
+	for event, err := range store.AllEvents(t.Context(), chain.ID) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, event)
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("there are %d events, want %d:\n%+v\n%+v", len(got), len(want), got, want)
+	}
+}
+
+// A batch that panics is not written, and keeps nobody from writing.
+func TestPanic(t *testing.T) {
+	store := New(filepath.Join(t.TempDir(), "journal.db"))
+	if err := store.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	row := journaltest.NewTransaction(1)
+	func() {
+		defer func() {
+			if recover() == nil {
+				t.Error("nothing panicked")
+			}
+		}()
+		_ = store.Write(t.Context(), func(ctx context.Context, tx journal.Tx) error {
+			if _, err := tx.Insert(ctx, []journal.Transaction{row}); err != nil {
+				t.Errorf("Insert() = %v", err)
+			}
+			panic("by the test")
+		})
+	}()
+	if ids := slices.Collect(idsOf(t, store)); len(ids) != 0 {
+		t.Errorf("%v were written", ids)
+	}
+	if err := insertOne(t.Context(), store, row); err != nil {
+		t.Errorf("writing after a panic: %v", err)
 	}
 }

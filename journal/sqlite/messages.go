@@ -19,11 +19,11 @@ const (
 )
 
 func messageValues(m *journal.Message) []any {
-	return append([]any{m.ID, string(m.Box), m.Lane, m.Seq, m.Kind, micros(m.Created), m.Seen, m.KeyID, blob(m.Sealed)}, messageChanges(m)...)
+	return append([]any{m.ID, string(m.Box), m.Lane, int64(m.Seq), m.Kind, micros(m.Created), int64(m.Seen), m.KeyID, blob(m.Sealed)}, messageChanges(m)...)
 }
 
 func messageChanges(m *journal.Message) []any {
-	return []any{m.Transaction, string(m.State), m.Note, micros(m.Updated), micros(m.Due), m.Tries}
+	return []any{m.Transaction, string(m.State), m.Note, micros(m.Updated), micros(m.Due), int64(m.Tries)}
 }
 
 func scanMessage(rows *sql.Rows) (m journal.Message, err error) {
@@ -46,7 +46,7 @@ func addMessage() string {
 
 func (t *transaction) AddMessages(ctx context.Context, messages []journal.Message) error {
 	for i := range messages {
-		if err := t.must(ctx, "adding a message", t.addMessage, messageValues(&messages[i])...); err != nil {
+		if err := t.must(ctx, "adding a message", 1, t.addMessage, messageValues(&messages[i])...); err != nil {
 			return err
 		}
 	}
@@ -97,7 +97,7 @@ const (
 func (t *transaction) UpdateMessages(ctx context.Context, messages []journal.Message) error {
 	for i := range messages {
 		m := &messages[i]
-		if err := t.must(ctx, "updating a message", t.updateMessage, append(messageChanges(m), m.ID)...); err != nil {
+		if err := t.must(ctx, "updating a message", 1, t.updateMessage, append(messageChanges(m), m.ID)...); err != nil {
 			return err
 		}
 	}
@@ -105,7 +105,7 @@ func (t *transaction) UpdateMessages(ctx context.Context, messages []journal.Mes
 }
 
 func (t *transaction) DeleteMessages(ctx context.Context, before time.Time, limit int) (int, error) {
-	n, err := t.exec(ctx, "deleting messages", t.deleteMessages, micros(before), limit)
+	n, err := t.exec(ctx, "deleting messages", t.deleteMessages, micros(before), int64(limit))
 	return int(n), err
 }
 

@@ -27,6 +27,6 @@ func (t *transaction) AddNonces(ctx context.Context, nonces []journal.UsedNonce,
 }
 
 func (t *transaction) DeleteNonces(ctx context.Context, before time.Time, limit int) (int, error) {
-	n, err := t.exec(ctx, "deleting nonces", t.deleteNonces, micros(before), limit)
+	n, err := t.exec(ctx, "deleting nonces", t.deleteNonces, micros(before), int64(limit))
 	return int(n), err
 }

@@ -29,27 +29,20 @@ func placeholders(columns string) string {
 	return "?" + strings.Repeat(", ?", strings.Count(columns, ","))
 }
 
-// numbered is placeholders that can be named elsewhere in the statement too.
-func numbered(columns string) string {
-	var list strings.Builder
-	for i := range strings.Count(columns, ",") + 1 {
-		fmt.Fprintf(&list, ", ?%d", i+1)
-	}
-	return list.String()[len(", "):]
-}
+// The values of a row, behind others: as the driver takes them.
 
-func transactionValues(t *journal.Transaction) []any {
-	return append([]any{
+func transactionValues(values []any, t *journal.Transaction) []any {
+	return changingValues(append(values,
 		t.ID, t.Account, t.RequestID, t.Merchant, t.Operation, int64(t.Amount), micros(t.Created),
-	}, changingValues(t)...)
+	), t)
 }
 
-func changingValues(t *journal.Transaction) []any {
-	return []any{
-		t.Day, string(t.State), t.Attempt, t.ProviderID, t.Integrity, string(t.Reversed),
-		micros(t.Attention), micros(t.Updated), micros(t.Deadline), t.Version,
-		micros(t.NextCheck), t.Checks, t.KeyID, blob(t.Fingerprint), blob(t.Sealed),
-	}
+func changingValues(values []any, t *journal.Transaction) []any {
+	return append(values,
+		int64(t.Day), string(t.State), int64(t.Attempt), t.ProviderID, t.Integrity, string(t.Reversed),
+		micros(t.Attention), micros(t.Updated), micros(t.Deadline), int64(t.Version),
+		micros(t.NextCheck), int64(t.Checks), t.KeyID, blob(t.Fingerprint), blob(t.Sealed),
+	)
 }
 
 func transactionFields(t *journal.Transaction) []any {
@@ -66,11 +59,11 @@ func scanTransaction(rows *sql.Rows) (t journal.Transaction, err error) {
 	return t, err
 }
 
-func eventValues(e *journal.Event) []any {
-	return []any{
-		e.Chain, e.Number, e.Transaction, e.Seq, micros(e.At), string(e.Kind), string(e.Cause),
+func eventValues(values []any, e *journal.Event) []any {
+	return append(values,
+		e.Chain, e.Number, e.Transaction, int64(e.Seq), micros(e.At), string(e.Kind), string(e.Cause),
 		e.Actor, e.Reason, e.Evidence, blob(e.Row), blob(e.MAC),
-	}
+	)
 }
 
 func eventFields(e *journal.Event) []any {

@@ -7,6 +7,7 @@ import (
 	"database/sql/driver"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nowpay-gateway/nowpay-gateway/journal"
@@ -16,37 +17,48 @@ import (
 // maxRecent bounds what is kept in memory: as many as may be under way at once.
 const maxRecent = 4096
 
+// together is how many rows one statement inserts, if there are so many.
+const together = 8
+
 // writer is the only connection that writes, with its statements. They are
 // prepared once: a batch is mostly their work.
 type writer struct {
-	conn   *sql.Conn
-	all    []*sql.Stmt
-	broken bool // of no use any more
+	conn    *sql.Conn
+	quiet   context.Context //nolint:containedctx // never ends
+	queries []*sql.Stmt
+	changes []driver.Stmt
+	args    []driver.NamedValue // of the statement that runs
+	values  []any               // the same; both are kept for their room
+	broken  bool                // of no use any more
 
 	// recent are rows as they were committed, which are likely to be asked for
 	// next: what an exchange has inserted it settles soon. Nobody else writes.
 	recent map[string]journal.Transaction
 
-	begin, commit, rollback                 *sql.Stmt
-	lockByRequest, lockByID, insert, update *sql.Stmt
-	moveChain, addEvent                     *sql.Stmt
-	readSpending, addSpending               *sql.Stmt
-	addKey, setKey, addChain                *sql.Stmt
-	addMessage, lockMessage, updateMessage  *sql.Stmt
-	deleteMessages                          *sql.Stmt
-	waitingLanes, messagesDue               *sql.Stmt
-	addNonce, deleteNonces                  *sql.Stmt
+	lockByRequest, lockByID, readSpending  *sql.Stmt
+	lockMessage, waitingLanes, messagesDue *sql.Stmt
+
+	begin, commit, rollback                   statement
+	insert, update, moveChain                 statement
+	addEvents                                 [together]statement // of so many and one
+	addSpending, addKey, setKey, addChain     statement
+	addMessage, updateMessage, deleteMessages statement
+	addNonce, deleteNonces                    statement
 }
+
+// statement changes rows. It is the driver's own: database/sql makes a dozen
+// allocations for each time one runs, and a batch is hundreds of them.
+type statement driver.StmtExecContext
 
 func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 	conn, err := db.Conn(ctx)
 	if err != nil {
 		return nil, explain("connecting to write", err)
 	}
-	w := &writer{conn: conn, recent: make(map[string]journal.Transaction)}
+	w := &writer{conn: conn, quiet: context.WithoutCancel(ctx), recent: make(map[string]journal.Transaction)}
 	if err := w.prepare(ctx); err != nil {
 		w.discard()
-		return nil, err
+		return nil, explain("preparing to write", err)
 	}
 	return w, nil
 }
@@ -54,35 +66,47 @@ func newWriter(ctx context.Context, db *sql.DB) (*writer, error) {
 // discard closes the connection for good, with whatever is under way. With an
 // open statement SQLite would keep it, and the log.
 func (w *writer) discard() {
-	for _, statement := range w.all {
-		_ = statement.Close() // says what the statement said last
+	for _, query := range w.queries {
+		_ = query.Close() // says what the statement said last
 	}
-	_ = w.conn.Raw(func(any) error { return driver.ErrBadConn }) // which it returns
+	_ = w.conn.Raw(func(any) error {
+		for _, change := range w.changes {
+			_ = change.Close() // the same
+		}
+		return driver.ErrBadConn // so that it is not used again; Raw returns it
+	})
 }
 
 func (w *writer) prepare(ctx context.Context) error {
-	for query, statement := range map[string]**sql.Stmt{
+	for text, query := range map[string]**sql.Stmt{
+		"SELECT " + transactionColumns + " FROM transactions WHERE request_id = ? AND account = ?": &w.lockByRequest,
+		"SELECT " + transactionColumns + " FROM transactions WHERE id = ?":                         &w.lockByID,
+		"SELECT amount FROM spending WHERE day = ? AND merchant = ?":                               &w.readSpending,
+		"SELECT " + messageColumns + " FROM messages WHERE id = ?":                                 &w.lockMessage,
+		waitingLanes: &w.waitingLanes,
+		messagesDue:  &w.messagesDue,
+	} {
+		prepared, err := w.conn.PrepareContext(ctx, text) //nolint:sqlclosecheck // discard closes all
+		if err != nil {
+			return err //nolint:wrapcheck // newWriter explains it
+		}
+		*query = prepared
+		w.queries = append(w.queries, prepared)
+	}
+	changes := map[string]*statement{
 		"BEGIN IMMEDIATE": &w.begin,
 		"COMMIT":          &w.commit,
 		"ROLLBACK":        &w.rollback,
 
-		"SELECT " + transactionColumns + " FROM transactions WHERE request_id = ? AND account = ?": &w.lockByRequest,
-		"SELECT " + transactionColumns + " FROM transactions WHERE id = ?":                         &w.lockByID,
 		"INSERT INTO transactions (" + transactionColumns + ") VALUES (" + placeholders(transactionColumns) +
 			") ON CONFLICT (request_id, account) DO NOTHING": &w.insert,
 		"UPDATE transactions SET (" + changingColumns + ") = (" + placeholders(changingColumns) + ") WHERE id = ?": &w.update,
+		"UPDATE chains SET number = ?, mac = ?, sealing = ? WHERE id = ? AND number = ?":                           &w.moveChain,
 
-		"UPDATE chains SET number = ?, mac = ?, sealing = ? WHERE id = ? AND number = ?":                             &w.moveChain,
-		"INSERT INTO events (position, " + eventColumns + ") VALUES (?1 << 40 | ?2, " + numbered(eventColumns) + ")": &w.addEvent,
-
-		"SELECT amount FROM spending WHERE day = ? AND merchant = ?": &w.readSpending,
 		"INSERT INTO spending (day, merchant, amount) VALUES (?, ?, ?)" +
 			" ON CONFLICT DO UPDATE SET amount = amount + excluded.amount": &w.addSpending,
 
 		addMessage(): &w.addMessage,
-		waitingLanes: &w.waitingLanes,
-		messagesDue:  &w.messagesDue,
-		"SELECT " + messageColumns + " FROM messages WHERE id = ?":                                                                     &w.lockMessage,
 		"UPDATE messages SET (" + messageChanging + ") = (" + placeholders(messageChanging) + ") WHERE id = ?":                         &w.updateMessage,
 		"DELETE FROM messages WHERE id IN (SELECT id FROM messages WHERE state <> 'waiting' AND updated < ? ORDER BY updated LIMIT ?)": &w.deleteMessages,
 
@@ -92,15 +116,45 @@ func (w *writer) prepare(ctx context.Context) error {
 		"INSERT INTO data_keys (" + keyColumns + ") VALUES (" + placeholders(keyColumns) + ") ON CONFLICT DO NOTHING":  &w.addKey,
 		"UPDATE data_keys SET wrapped = ? WHERE id = ?":                                                                &w.setKey,
 		"INSERT INTO chains (" + chainColumns + ") VALUES (" + placeholders(chainColumns) + ") ON CONFLICT DO NOTHING": &w.addChain,
-	} {
-		prepared, err := w.conn.PrepareContext(ctx, query) //nolint:sqlclosecheck // discard closes all
-		if err != nil {
-			return explain("preparing to write", err)
-		}
-		*statement = prepared
-		w.all = append(w.all, prepared)
 	}
-	return nil
+	for i := range w.addEvents {
+		changes[addEvents(i+1)] = &w.addEvents[i]
+	}
+	return w.conn.Raw(func(conn any) error { //nolint:wrapcheck // newWriter explains it
+		for text, change := range changes {
+			prepared, err := conn.(driver.ConnPrepareContext).PrepareContext(ctx, text) //nolint:forcetypeassert // the driver's are
+			if err != nil {
+				return err //nolint:wrapcheck // the same
+			}
+			*change = prepared.(statement) //nolint:forcetypeassert // the same
+			w.changes = append(w.changes, prepared)
+		}
+		return nil
+	})
+}
+
+// addEvents is the statement that adds n of them.
+func addEvents(n int) string {
+	row := "(?, " + placeholders(eventColumns) + ")"
+	return "INSERT INTO events (position, " + eventColumns + ") VALUES " + row + strings.Repeat(", "+row, n-1)
+}
+
+// change runs a statement, to its end: it takes microseconds. Not to watch a
+// context while it runs saves a goroutine each time, and leaves no doubt whether
+// it was done.
+func (w *writer) change(change statement, values ...any) (changed int64, err error) {
+	w.args = w.args[:0]
+	for i, value := range values {
+		w.args = append(w.args, driver.NamedValue{Ordinal: i + 1, Value: value})
+	}
+	err = w.conn.Raw(func(any) error {
+		result, err := change.ExecContext(w.quiet, w.args)
+		if err == nil {
+			changed, err = result.RowsAffected()
+		}
+		return err //nolint:wrapcheck // who calls explains it
+	})
+	return changed, err //nolint:wrapcheck // the same
 }
 
 // run runs a batch in a transaction, and reports how much it wrote, in pages or
@@ -109,10 +163,7 @@ func (w *writer) run(ctx context.Context, batch func(context.Context, journal.Tx
 	if err := ctx.Err(); err != nil {
 		return 0, fmt.Errorf("beginning a batch: %w", err)
 	}
-	// A statement takes microseconds. Not to watch the context while it runs
-	// saves a goroutine each, and leaves no doubt whether it was done.
-	quiet := context.WithoutCancel(ctx)
-	if _, err := w.begin.ExecContext(quiet); err != nil {
+	if _, err := w.change(w.begin); err != nil {
 		w.broken = true
 		return 0, explain("beginning a batch", err)
 	}
@@ -121,7 +172,7 @@ func (w *writer) run(ctx context.Context, batch func(context.Context, journal.Tx
 		if !committed {
 			clear(w.recent)
 			// After some errors SQLite has rolled back by itself, and says so.
-			_, err := w.rollback.ExecContext(quiet)
+			_, err := w.change(w.rollback)
 			w.broken = err != nil
 		}
 	}()
@@ -132,7 +183,7 @@ func (w *writer) run(ctx context.Context, batch func(context.Context, journal.Tx
 	if err := tx.ready(ctx, "committing a batch"); err != nil {
 		return 0, err
 	}
-	if _, err := w.commit.ExecContext(quiet); err != nil {
+	if _, err := w.change(w.commit); err != nil {
 		return 0, explain("committing a batch", err)
 	}
 	committed = true
@@ -149,33 +200,28 @@ type transaction struct {
 }
 
 // exec runs a statement and reports how many rows it changed.
-func (t *transaction) exec(ctx context.Context, doing string, statement *sql.Stmt, args ...any) (int64, error) {
+func (t *transaction) exec(ctx context.Context, doing string, change statement, values ...any) (int64, error) {
 	if err := t.ready(ctx, doing); err != nil {
 		return 0, err
 	}
-	result, err := statement.ExecContext(context.WithoutCancel(ctx), args...)
-	if err != nil {
-		t.failed = explain(doing, err)
-		return 0, t.failed
-	}
-	n, err := result.RowsAffected()
+	n, err := t.change(change, values...)
 	if err != nil {
 		t.failed = explain(doing, err)
 		return 0, t.failed
 	}
 	t.written += int(n)
-	for _, arg := range args {
-		if bytes, ok := arg.([]byte); ok {
+	for _, value := range values {
+		if bytes, ok := value.([]byte); ok {
 			t.written += len(bytes) / pageSize
 		}
 	}
 	return n, nil
 }
 
-// must is exec for what changes exactly one row.
-func (t *transaction) must(ctx context.Context, doing string, statement *sql.Stmt, args ...any) error {
-	n, err := t.exec(ctx, doing, statement, args...)
-	if err == nil && n != 1 {
+// must is exec for what changes exactly so many rows.
+func (t *transaction) must(ctx context.Context, doing string, rows int, change statement, values ...any) error {
+	n, err := t.exec(ctx, doing, change, values...)
+	if err == nil && n != int64(rows) {
 		t.failed = fmt.Errorf("%s: it is not there, or not as expected", doing)
 		return t.failed
 	}
@@ -230,8 +276,9 @@ func (t *transaction) LockByRequest(ctx context.Context, keys []journal.RequestK
 	return all, nil
 }
 
-func (t *transaction) LockByID(ctx context.Context, ids []string) (all []journal.Transaction, err error) {
-	for _, id := range ids {
+func (t *transaction) LockByID(ctx context.Context, ids []string) ([]journal.Transaction, error) {
+	all := make([]journal.Transaction, 0, len(ids))
+	for _, id := range slices.Sorted(slices.Values(ids)) {
 		if row, ok := t.recent[id]; ok {
 			all = append(all, row)
 			continue
@@ -242,7 +289,6 @@ func (t *transaction) LockByID(ctx context.Context, ids []string) (all []journal
 		}
 		all = append(all, found...)
 	}
-	slices.SortFunc(all, func(a, b journal.Transaction) int { return cmp.Compare(a.ID, b.ID) })
 	return all, nil
 }
 
@@ -263,7 +309,8 @@ func (t *transaction) LockDue(
 
 func (t *transaction) Insert(ctx context.Context, rows []journal.Transaction) (added []string, err error) {
 	for i := range rows {
-		n, err := t.exec(ctx, "inserting a transaction", t.insert, transactionValues(&rows[i])...)
+		t.values = transactionValues(t.values[:0], &rows[i])
+		n, err := t.exec(ctx, "inserting a transaction", t.insert, t.values...)
 		if err != nil {
 			return nil, err
 		}
@@ -286,8 +333,8 @@ func (t *transaction) keep(row journal.Transaction) {
 func (t *transaction) Update(ctx context.Context, rows []journal.Transaction) error {
 	for i := range rows {
 		delete(t.recent, rows[i].ID)
-		err := t.must(ctx, "updating a transaction", t.update, append(changingValues(&rows[i]), rows[i].ID)...)
-		if err != nil {
+		t.values = append(changingValues(t.values[:0], &rows[i]), rows[i].ID)
+		if err := t.must(ctx, "updating a transaction", 1, t.update, t.values...); err != nil {
 			return err
 		}
 	}
@@ -295,13 +342,17 @@ func (t *transaction) Update(ctx context.Context, rows []journal.Transaction) er
 }
 
 func (t *transaction) Append(ctx context.Context, events []journal.Event, before int64, next journal.Chain) error {
-	err := t.must(ctx, "moving the head of a chain", t.moveChain,
+	err := t.must(ctx, "moving the head of a chain", 1, t.moveChain,
 		next.Number, blob(next.MAC), blob(next.Sealing), next.ID, before)
 	if err != nil {
 		return err
 	}
-	for i := range events {
-		if err := t.must(ctx, "appending an event", t.addEvent, eventValues(&events[i])...); err != nil {
+	for some := range slices.Chunk(events, together) {
+		t.values = t.values[:0]
+		for i := range some {
+			t.values = eventValues(append(t.values, some[i].Chain<<40|some[i].Number), &some[i])
+		}
+		if err := t.must(ctx, "appending events", len(some), t.addEvents[len(some)-1], t.values...); err != nil {
 			return err
 		}
 	}
@@ -325,7 +376,7 @@ func (t *transaction) LockSpending(ctx context.Context, keys []journal.Spending)
 
 func (t *transaction) AddSpending(ctx context.Context, amounts []journal.Spending) error {
 	for _, s := range amounts {
-		if _, err := t.exec(ctx, "adding what is spent", t.addSpending, s.Day, s.Merchant, int64(s.Amount)); err != nil {
+		if _, err := t.exec(ctx, "adding what is spent", t.addSpending, int64(s.Day), s.Merchant, int64(s.Amount)); err != nil {
 			return err
 		}
 	}
@@ -338,7 +389,7 @@ func (t *transaction) AddKey(ctx context.Context, key journal.DataKey) (added bo
 }
 
 func (t *transaction) SetKey(ctx context.Context, key journal.DataKey) error {
-	return t.must(ctx, "replacing a key", t.setKey, blob(key.Wrapped), key.ID)
+	return t.must(ctx, "replacing a key", 1, t.setKey, blob(key.Wrapped), key.ID)
 }
 
 func (t *transaction) AddChain(ctx context.Context, chain journal.Chain) (added bool, err error) {
