@@ -2,7 +2,7 @@ package nowpay
 
 import (
 	"errors"
-	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -49,7 +49,7 @@ func (p Paise) String() string {
 	if p < 0 {
 		sign, rupees, paise = "-", -rupees, -paise
 	}
-	return fmt.Sprintf("%s%d.%02d", sign, rupees, paise)
+	return sign + strconv.FormatInt(int64(rupees), 10) + "." + string([]byte{byte('0' + paise/10), byte('0' + paise%10)})
 }
 
 // Amount reads a string or a bare number as [ParseAmount] does.
