@@ -56,7 +56,7 @@ func main() {
 		fail(err)
 		return
 	}
-	parts := flag.String("parts", "merchants,connections,latency,limit,journal,gateways", "what is measured")
+	parts := flag.String("parts", "merchants,connections,latency,limit,gateways,journal", "what is measured")
 	transactions := flag.String("transactions", "10000,100000,1000000", "how many are in the journal beforehand; ten million take a quarter of an hour and 15 GB")
 	out := flag.String("out", "", "a file for the tables, beside the standard output")
 	var o options

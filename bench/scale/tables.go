@@ -52,7 +52,7 @@ const few = 64
 
 // tables are all there are.
 func tables(o options) []table {
-	return []table{merchantTable(), connectionTable(), latencyTable(o), limitTable(o), journalTable(o), gatewayTable()}
+	return []table{merchantTable(), connectionTable(), latencyTable(o), limitTable(o), gatewayTable(), journalTable(o)}
 }
 
 func merchantTable() table {
